@@ -1,0 +1,258 @@
+"""From flags and the rows of a file to requests that are known to be valid. Pure but for reading.
+
+Ids are derived from what is asked, so that the same row asked twice is the same request, whoever
+submits the file again and whenever.
+"""
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from services.ops.audit import SOURCE
+from services.ops.failure import CommandFailed
+from sluice_contracts import (
+    CompletionRequested,
+    Encoded,
+    InvalidEvent,
+    Tier,
+    decode_request,
+    encode,
+)
+from sluice_contracts.topics import REQUEST_BYTES
+
+ROOM_FOR_HEADERS: Final = 2048
+"""The broker's limit counts the record's frame and headers too."""
+_UNHASHED: Final = frozenset({"request_id", "deadline"})
+_OWN_FIELDS: Final = frozenset({"tier", "key", "message"})
+_DURATION: Final = re.compile(r"\+?(\d+)([smhd])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """How a row's columns become a request.
+
+    Attributes:
+        variables: Prompt variable to column; empty: every column of a CSV is a variable.
+        fields: Request field (or `tier`, `key`, `message`) to column.
+        id_column: The column with the request id; None derives it.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    id_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One request, ready to publish."""
+
+    tier: Tier
+    request: CompletionRequested
+    record: Encoded
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """Read `name=value` options.
+
+    Raises:
+        CommandFailed: One of them has no `=`.
+    """
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise CommandFailed(f"{option} {one!r} is not name=value; write {option} text=…")
+        found[name] = value
+    return found
+
+
+def deadline_from(text: str, now: datetime) -> str:
+    """Read a deadline: `10m` from now, or a date of RFC 3339, which is passed on."""
+    return (now + duration_from(text)).isoformat() if _DURATION.fullmatch(text) else text
+
+
+def duration_from(text: str) -> timedelta:
+    """Read `30s`, `10m`, `2h` or `1d`.
+
+    Raises:
+        CommandFailed: The text is none of these.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise CommandFailed(f"{text!r} is no duration; write 30s, 10m, 2h or 1d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the rows of a CSV, TSV or JSON-lines file, one at a time.
+
+    Raises:
+        CommandFailed: The file cannot be read, or a line is not what its kind says.
+    """
+    kind = path.suffix.lower()
+    if kind not in {".csv", ".tsv", ".jsonl", ".ndjson"}:
+        raise CommandFailed(f"{path} is none of .csv, .tsv, .jsonl, .ndjson; convert or rename it")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            if kind in {".csv", ".tsv"}:
+                csv.field_size_limit(REQUEST_BYTES)
+                yield from csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",")
+                return
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _json_object(path, number, line)
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise CommandFailed(f"cannot read {path}: {exc}") from exc
+
+
+def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as exc:
+        raise CommandFailed(f"{path} line {number} is not JSON: {exc.msg}") from None
+    if not isinstance(row, dict):
+        raise CommandFailed(f"{path} line {number} is a {type(row).__name__}; write an object")
+    return row
+
+
+def body_of_row(row: Mapping[str, Any], mapped: Mapped, *, is_table: bool) -> dict[str, Any]:
+    """Turn a row into the fields of a request, without the flags.
+
+    A JSON row without any mapping is the request itself; a CSV row without one fills the prompt's
+    variables by the names of its columns.
+
+    Raises:
+        CommandFailed: A mapped column is not in the row.
+    """
+    body: dict[str, Any] = {}
+    if is_table and not mapped.variables:
+        taken = {mapped.id_column, *mapped.fields.values()}
+        body["variables"] = {name: text for name, text in row.items() if name and name not in taken}
+    elif not is_table and not mapped.variables and not mapped.fields:
+        body.update(row)
+    elif mapped.variables:
+        body["variables"] = {name: _cell(row, col) for name, col in mapped.variables.items()}
+    for name, column in mapped.fields.items():
+        cell = _cell(row, column)
+        if cell not in (None, ""):  # an empty cell says nothing, the default counts
+            body[name] = cell
+    if mapped.id_column is not None:
+        body["request_id"] = str(_cell(row, mapped.id_column))
+    return body
+
+
+def _cell(row: Mapping[str, Any], column: str) -> Any:
+    if column not in row:
+        raise CommandFailed(
+            f"there is no column {column!r}; there are: {', '.join(str(name) for name in row)}"
+        )
+    return row[column]
+
+
+class Submitter:
+    """Builds submissions from bodies; remembers what it built, to tell equal rows apart.
+
+    Args:
+        flags: Fields that every request has unless its row says otherwise.
+        tier: The tier, unless the row says otherwise.
+        key: The ordering key, unless the row says otherwise.
+        now: The date of the events, and what a relative deadline counts from.
+    """
+
+    def __init__(
+        self, flags: Mapping[str, Any], *, tier: Tier | None, key: str | None, now: datetime
+    ) -> None:
+        self._flags = flags
+        self._tier = tier
+        self._key = key
+        self._now = now
+        self._seen: Counter[str] = Counter()
+
+    def build(self, row: Mapping[str, Any]) -> Submission:
+        """Build and check one request.
+
+        Raises:
+            CommandFailed: The request is not valid; nothing of it may be sent.
+        """
+        body = {**self._flags, **row}
+        body["variables"] = {**self._flags.get("variables", {}), **row.get("variables", {})}
+        own = {name: body.pop(name, None) for name in _OWN_FIELDS}
+        if own["message"] is not None:
+            body["messages"] = [
+                *body.get("messages", ()),
+                {"role": "user", "content": own["message"]},
+            ]
+        if isinstance(body.get("deadline"), str):
+            body["deadline"] = deadline_from(body["deadline"], self._now)
+        tier = self._tier_of(own["tier"])
+        body.setdefault("request_id", self._derived_id(tier, body))
+        try:
+            request = decode_request(json.dumps(body, allow_nan=False, default=str).encode())
+            record = encode(
+                request, source=SOURCE, time=self._now, key=own["key"] or self._key,
+                event_id=request.request_id,
+            )  # fmt: skip
+            decode_request(record.value, record.headers)
+        except (InvalidEvent, ValueError) as exc:
+            raise CommandFailed(str(exc)) from None
+        if len(record.value) > REQUEST_BYTES - ROOM_FOR_HEADERS:
+            raise CommandFailed(
+                f"the request is {len(record.value)} bytes, a request topic takes {REQUEST_BYTES}; "
+                "send less"
+            )
+        return Submission(tier, request, record)
+
+    def _tier_of(self, said: Any) -> Tier:
+        given = said or self._tier
+        if given is None:
+            raise CommandFailed("no tier is given; say --tier haiku, sonnet or opus")
+        try:
+            return Tier(given)
+        except ValueError:
+            known = ", ".join(Tier)
+            raise CommandFailed(f"there is no tier {given!r}; there are: {known}") from None
+
+    def _derived_id(self, tier: Tier, body: Mapping[str, Any]) -> str:
+        asked = {name: value for name, value in body.items() if name not in _UNHASHED}
+        text = json.dumps([tier, asked], sort_keys=True, default=str)
+        digest = sha256(text.encode()).hexdigest()[:32]
+        self._seen[digest] += 1
+        # The second of two equal rows of one file is a request of its own, the same on every run.
+        return digest if self._seen[digest] == 1 else f"{digest}-{self._seen[digest]}"
+
+
+def check_all(
+    rows: Iterable[dict[str, Any]], submitter: Submitter, mapped: Mapped, *, is_table: bool
+) -> Iterator[Submission]:
+    """Build the submissions of a file's rows.
+
+    Raises:
+        CommandFailed: A row is not valid, or two rows carry one id; `str()` names the row.
+    """
+    first_row: dict[str, int] = {}
+    for number, row in enumerate(rows, 1):
+        try:
+            built = submitter.build(body_of_row(row, mapped, is_table=is_table))
+        except CommandFailed as exc:
+            raise CommandFailed(f"row {number}: {exc}") from None
+        request_id = built.request.request_id
+        if request_id in first_row:
+            raise CommandFailed(
+                f"row {number}: request id {request_id!r} is that of row {first_row[request_id]} "
+                "too; ids are unique for ever"
+            )
+        first_row[request_id] = number
+        yield built
+
+
+def utc_now() -> datetime:
+    """Return the date, with its zone."""
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""What the simulated model says: deterministic given the request and the seed."""

@@ -1,0 +1,1 @@
+"""One file per endpoint; each header says what is imitated and what is not."""

@@ -1,0 +1,1 @@
+"""What the API refuses before it charges anybody: body, model, schema subset."""

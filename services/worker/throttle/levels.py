@@ -1,0 +1,121 @@
+"""How full the API's buckets are, read without knowing what `remaining` means.
+
+With a burst smaller than a minute's worth the header may show the limit less what is missing, the
+level itself, or the level scaled to the limit; nobody outside knows. All three rise and fall with
+the level, so only the *place within the range lately seen* is used: the top is where the bucket
+overflows and allowance is wasted, the bottom is where calls are refused. A slow controller holds
+the level in the middle of that range. Without other users of the key there is nothing for it to do;
+with them the level sinks, and the rate is lowered until it does not.
+"""
+
+from typing import Final, NamedTuple
+
+TARGET: Final = 0.5
+PROPORTIONAL: Final = 0.10
+INTEGRAL: Final = 0.02
+MOST_INTEGRAL: Final = 0.03
+"""Credit for a level that stood high, so that a short dip costs nothing."""
+LEAST: Final = 0.3
+"""The controller never takes more than this away; 429s and the limits themselves do the rest."""
+CREDIT: Final = 0.04
+"""How far above the limit the rate may go while a level stands at its top: there it overflows, so
+what the fleet left unused a moment ago can be used now."""
+HIGH: Final = 0.9
+"""The place from which a level counts as standing at its top."""
+GROWTH: Final = 0.01
+"""The factor rises by at most this much a second."""
+UNREAD_GROWTH: Final = 0.002
+"""The same where nothing is read: nobody calls, and what was known grows old."""
+NARROWEST: Final = 0.5
+"""Seconds of refill: a range smaller than this is noise."""
+FORGET: Final = 300.0
+"""Seconds in which a range that is no longer filled shrinks."""
+WARY: Final = 10.0
+"""Seconds after a refusal in which the factor does not rise."""
+REFUSED: Final = 0.03
+"""What a refusal takes off at once."""
+
+
+class Readings(NamedTuple):
+    """What some answers showed of one level, in seconds of refill."""
+
+    answers: int
+    total: float
+    low: float
+    high: float
+
+    def plus(self, seconds: float) -> "Readings":
+        """Add one answer."""
+        if not self.answers:
+            return Readings(1, seconds, seconds, seconds)
+        low, high = min(self.low, seconds), max(self.high, seconds)
+        return Readings(self.answers + 1, self.total + seconds, low, high)
+
+
+NONE_READ: Final = Readings(0, 0.0, 0.0, 0.0)
+
+
+class Level:
+    """One bucket of the API as headers show it, and the factor of the rate that this asks for."""
+
+    __slots__ = ("_count", "_high", "_integral", "_low", "_place", "_sum", "_wary", "factor")
+
+    def __init__(self) -> None:
+        self.factor = 1.0
+        self._integral = 0.0
+        self._wary = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin a new range: the limit itself has changed."""
+        self._high = float("-inf")
+        self._low = float("inf")
+        self._place = 1.0
+        self._sum = 0.0
+        self._count = 0
+
+    def adopt(self, factor: float) -> None:
+        """Begin where the others are."""
+        self.factor = min(self.factor, factor)
+        self._integral = min(self._integral, self.factor - 1.0)
+
+    def see(self, readings: Readings, resolution: float) -> None:
+        """Take readings that are known to within `resolution` seconds."""
+        self._high = max(self._high, readings.high)
+        self._low = min(self._low, readings.low)
+        narrowest = max(NARROWEST, 2 * resolution)
+        low = max(0.0, min(self._low, self._high - narrowest))
+        span = max(self._high - low, narrowest)
+        mean = readings.total / readings.answers
+        self._place = min(1.0, max(0.0, (mean - low + resolution / 2) / span))
+        self._sum += self._place * readings.answers
+        self._count += readings.answers
+
+    def refused(self) -> None:
+        """Lower the factor because a call was refused."""
+        self._integral = max(LEAST - 1.0, min(0.0, self._integral) - REFUSED)
+        self.factor = max(LEAST, self.factor - REFUSED)
+        self._wary = WARY
+
+    def tick(self, elapsed: float) -> None:
+        """Move the factor for the readings since the last tick."""
+        if self._count == 0:
+            self._integral = min(0.0, self._integral + UNREAD_GROWTH * elapsed)
+            self.factor = min(1.0, self.factor + UNREAD_GROWTH * elapsed)
+            return
+        place = self._sum / self._count
+        error = place - TARGET
+        self._sum, self._count = 0.0, 0
+        step = INTEGRAL * error * elapsed
+        if self._wary > 0:  # the hold has filled the bucket: that it is full now says nothing
+            step = min(step, 0.0)
+        self._integral = min(MOST_INTEGRAL, max(LEAST - 1.0, self._integral + step))
+        most = 1.0 + CREDIT * max(0.0, place - HIGH) / (1.0 - HIGH)
+        wanted = min(most, max(LEAST, 1.0 + PROPORTIONAL * error + self._integral))
+        if self._wary > 0:
+            self._wary -= elapsed
+            wanted = min(wanted, self.factor)
+        self.factor = min(wanted, self.factor + GROWTH * elapsed)
+        shrink = min(1.0, elapsed / FORGET) * (self._high - self._low)
+        self._high -= shrink * (1 - self._place)
+        self._low += shrink * self._place

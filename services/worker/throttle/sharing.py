@@ -1,0 +1,284 @@
+"""How replicas divide one allowance: a pure fold over the log of what each of them says.
+
+Every replica reads the same records in the same order and so comes to the same division, without a
+leader and without being told how many there are:
+
+- Each *wants* some of the budget; what it should have is the max-min fair part of it, and what
+  nobody wants is divided equally.
+- Each *claims* a part. The log decides: at its place in the log a claim is worth what the others'
+  claims leave of the budget. So less takes effect at once and more only after the others have let
+  go, one round later; the parts never add up to more than the budget.
+- A replica that is not heard of for a lease loses its part. By then it has stopped using it: its
+  own lease runs from before its record was written.
+- Parts that are held and not quite used, because demand comes unevenly, would be lost. So while
+  more is wanted than there is, the parts may add up to a little more than the budget: as much more
+  as makes the use of all add up to the budget.
+- The budget itself is folded from the log: the newest limits anyone saw, what the API's levels
+  show (`levels.py`), and a slow start that follows what the fleet really uses.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from services.worker.throttle.buckets import Amounts
+from services.worker.throttle.levels import NONE_READ, Level, Readings
+from services.worker.throttle.slow_start import SlowStart
+
+ZERO: Final = Amounts()
+ONE: Final = Amounts(1.0, 1.0, 1.0)
+LEAST_WANT: Final = 0.001
+"""Part of the budget that a replica wants though it has nothing to do, to begin at once."""
+SETTLES: Final = 5.0
+"""Seconds within which refusals are the same refusal."""
+TICK: Final = 1.0
+"""Seconds between two steps of the level controllers."""
+ROUNDED: Final = (1.0, 1_000.0, 1_000.0)
+"""What the headers round `remaining` to."""
+MOST_BOOST: Final = 1.3
+"""Parts may add up to this times the budget while that much of them lies idle."""
+BOOST: Final = 0.15
+"""Boost gained or lost in a second, per part of the budget that is not used or used too much."""
+TOO_MUCH: Final = 4.0
+"""How much faster a large excess is lost than a small one."""
+REFUSED_LATELY: Final = 15.0
+"""Seconds after a refusal in which nothing is lent out."""
+NO_BOOST: Final = 0.985
+"""Below this factor the API's own level says what is left over, and there is no boost."""
+UNASKED: Final = -0.1
+"""What counts as excess where nobody is short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one replica says about one group, in units per second."""
+
+    wants: Amounts
+    used: Amounts
+    claim: Amounts
+    holds: Amounts = ZERO
+    """What the log had left it of its last claim: how a newcomer learns it."""
+    limits: Amounts | None = None
+    """Per minute, as the newest answer showed them."""
+    limits_age: float = 0.0
+    readings: tuple[Readings, Readings, Readings] = (NONE_READ, NONE_READ, NONE_READ)
+    """What answers showed of the API's levels since this replica's last record."""
+    factor: Amounts = ONE
+    """What the levels ask for, as this replica knows it: how a newcomer learns it."""
+    refused: int = 0
+    """How often this replica was refused for the rate."""
+    bound: float = 0.0
+    """The slow-start bound as this replica knows it: how a newcomer learns it."""
+    waits_for: int | None = None
+    """Which of the three its callers wait for, where they do."""
+    too_sharp: int = 0
+    """How often this replica was told that use grows too sharply."""
+
+
+@dataclass(slots=True)
+class _Member:
+    standing: Standing
+    seen_at: float
+    holds: Amounts
+
+
+def max_min(budget: float, wants: dict[str, float]) -> dict[str, float]:
+    """Divide a budget max-min fairly; what nobody wants is divided equally."""
+    shares: dict[str, float] = {}
+    left = budget
+    waiting = sorted(wants, key=lambda name: (wants[name], name))
+    for place, name in enumerate(waiting):
+        fair = left / (len(waiting) - place)
+        shares[name] = min(wants[name], fair)
+        left -= shares[name]
+    extra = left / len(shares) if shares else 0.0
+    return {name: share + extra for name, share in shares.items()}
+
+
+class Division:
+    """The division of one group's allowance, as of the last record folded."""
+
+    def __init__(
+        self,
+        limits: Amounts,
+        ceiling: Amounts | None,
+        *,
+        safety: float,
+        slow_start: float,
+        growth: float,
+        lease: float,
+    ) -> None:
+        self._slow_start = SlowStart(slow_start, growth)
+        self._limits = limits
+        self._limits_at = float("-inf")
+        self._ceiling = ceiling
+        self._safety = safety
+        self._lease = lease
+        self._members: dict[str, _Member] = {}
+        self._folded_at: float | None = None
+        self._levels = (Level(), Level(), Level())
+        self._ticked_at: float | None = None
+        self._refused_at = float("-inf")
+        self._budget: Amounts | None = None
+        self._boost = [1.0, 1.0, 1.0]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The replicas that hold a lease."""
+        return tuple(self._members)
+
+    @property
+    def bound(self) -> float:
+        """The part of the limits that the slow start allows."""
+        return self._slow_start.bound
+
+    @property
+    def limits(self) -> Amounts:
+        """Per minute, ceiling applied."""
+        if self._ceiling is None:
+            return self._limits
+        return Amounts(*(min(pair) for pair in zip(self._limits, self._ceiling, strict=True)))
+
+    @property
+    def factor(self) -> Amounts:
+        """The part of each limit that is left to us, by what the API's levels show."""
+        return Amounts(*(level.factor for level in self._levels))
+
+    @property
+    def budget(self) -> Amounts:
+        """What the whole fleet may use per second."""
+        if self._budget is None:
+            scale = self._safety * self.bound / 60.0
+            self._budget = Amounts(
+                *(
+                    limit * factor * scale
+                    for limit, factor in zip(self.limits, self.factor, strict=True)
+                )
+            )
+        return self._budget
+
+    @property
+    def shared(self) -> Amounts:
+        """What the parts may add up to, per second."""
+        return Amounts(
+            *(part * boost for part, boost in zip(self.budget, self._boost, strict=True))
+        )
+
+    def fold(self, replica: str, standing: Standing, at: float) -> None:
+        """Take a record in, at its time in the log."""
+        self.expire(at)
+        self._advance(at)
+        if standing.limits is not None and at - standing.limits_age >= self._limits_at:
+            if standing.limits != self._limits:
+                for level in self._levels:
+                    level.forget()
+            self._limits, self._limits_at = standing.limits, at - standing.limits_age
+        known = self._members.get(replica)
+        self._read(standing, known, at)
+        if known is None:
+            self._slow_start.adopt(standing.bound)
+        elif standing.too_sharp > known.standing.too_sharp:
+            self._slow_start.complain(at)
+        held = standing.holds if known is None else known.holds
+        member = self._members[replica] = _Member(standing, at, held)
+        self._budget = None
+        others = self._sum(replica)
+        member.holds = Amounts(
+            *(
+                min(claim, max(budget - other, had, 0.0))
+                for claim, budget, other, had in zip(
+                    standing.claim, self.shared, others, held, strict=True
+                )
+            )
+        )
+
+    def remove(self, replica: str) -> None:
+        """Forget a replica that left."""
+        if self._members.pop(replica, None) is not None:
+            self._budget = None
+            # What it left idle is free now, and need not be lent out as well.
+            self._boost = [1.0, 1.0, 1.0]
+
+    def expire(self, at: float) -> None:
+        """Forget the replicas whose lease has run out."""
+        gone = [name for name, member in self._members.items() if at - member.seen_at > self._lease]
+        for name in gone:
+            self.remove(name)
+
+    def holds(self, replica: str) -> Amounts:
+        """Return what a replica may use per second; scaled down where the budget has shrunk."""
+        member = self._members.get(replica)
+        if member is None:
+            return ZERO
+        return Amounts(
+            *(
+                held * min(1.0, budget / total) if total > 0 else 0.0
+                for held, budget, total in zip(member.holds, self.shared, self._sum(), strict=True)
+            )
+        )
+
+    def target(self, replica: str, wants: Amounts) -> Amounts:
+        """Return the max-min fair part of a replica that wants this much now."""
+        parts: list[float] = []
+        named = [(name, member.standing.wants) for name, member in self._members.items()]
+        for index, budget in enumerate(self.shared):
+            least = LEAST_WANT * budget
+            wanted = {name: max(least, other[index]) for name, other in named}
+            wanted[replica] = max(least, wants[index])
+            parts.append(max_min(budget, wanted)[replica])
+        return Amounts(*parts)
+
+    def _sum(self, without: str | None = None) -> Amounts:
+        total = ZERO
+        for name, member in self._members.items():
+            if name != without:
+                total = total.plus(member.holds)
+        return total
+
+    def _advance(self, at: float) -> None:
+        """Move slow start and boost for the time since the last record."""
+        elapsed = 0.0 if self._folded_at is None else max(0.0, at - self._folded_at)
+        self._folded_at = at if self._folded_at is None else max(at, self._folded_at)
+        used = ZERO
+        for member in self._members.values():
+            used = used.plus(member.standing.used)
+        use = max(
+            60.0 * amount / (limit * self._safety * factor)
+            for amount, limit, factor in zip(used, self.limits, self.factor, strict=True)
+        )
+        self._slow_start.step(use, elapsed)
+        self._budget = None
+        self._move_boost(used, elapsed, is_refused=at - self._refused_at < REFUSED_LATELY)
+
+    def _move_boost(self, used: Amounts, elapsed: float, *, is_refused: bool) -> None:
+        """Bring the use of all to the budget, where somebody is short of it."""
+        members = [member.standing for member in self._members.values()]
+        for index, budget in enumerate(self.budget):
+            is_short = any(member.waits_for == index for member in members) and (
+                sum(member.wants[index] for member in members) > budget
+            )
+            idle = 1.0 - used[index] / budget if is_short else UNASKED
+            if is_refused or self._levels[index].factor < NO_BOOST or self.bound < 1.0:
+                idle = min(idle, UNASKED)
+            step = elapsed * idle * (BOOST + TOO_MUCH * max(0.0, -idle))
+            self._boost[index] = min(MOST_BOOST, max(1.0, self._boost[index] + step))
+
+    def _read(self, standing: Standing, known: _Member | None, at: float) -> None:
+        """Take in what a replica's answers show of the API's levels, and how it was refused."""
+        for level, readings, limit, rounding, factor in zip(
+            self._levels, standing.readings, self._limits, ROUNDED, standing.factor, strict=True
+        ):
+            if known is None:
+                level.adopt(factor)
+            if readings.answers:
+                level.see(readings, rounding / limit * 60.0)
+        if known and standing.refused > known.standing.refused and at - self._refused_at > SETTLES:
+            self._refused_at = at
+            self._boost = [1.0, 1.0, 1.0]
+            refused_for = standing.waits_for
+            self._levels[0 if refused_for is None else refused_for].refused()
+        if self._ticked_at is None:
+            self._ticked_at = at
+        if at - self._ticked_at >= TICK:
+            for level in self._levels:
+                level.tick(min(at - self._ticked_at, 5.0 * TICK))
+            self._ticked_at = at

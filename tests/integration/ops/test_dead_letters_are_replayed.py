@@ -1,0 +1,167 @@
+"""A person puts dead letters back: planned, changed, paused, taken over, and each sent once."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from services.runtime.settings import KafkaSettings
+from sluice_contracts import Tier, TopicNames
+from tests.integration.ops.conftest import Command, read_all
+from tests.integration.ops.letters import write_letters
+
+pytestmark = pytest.mark.kafka
+_QUICK = ("--rate", "100000", "--canary", "0", "--json")
+
+
+async def _plan(sluice: Command, *arguments: str) -> dict[str, Any]:
+    ended = await sluice("replay", "plan", "--why", "test", "--by", "ada", "--json", *arguments)
+    assert ended.code == 0, ended.err
+    plan: dict[str, Any] = json.loads(ended.out)
+    return plan
+
+
+async def _sent(settings: KafkaSettings, names: TopicNames, tier: Tier = Tier.HAIKU) -> list[Any]:
+    return await read_all(settings, [names.requests(tier)])
+
+
+def _last(out: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return report
+
+
+async def test_each_is_sent_once_and_on_record(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """The bytes stay, the generation grows, and the audit topic names each one."""
+    await write_letters(kafka_settings, topics, 40)
+    plan = await _plan(sluice, "--code", "refused")
+    ended = await sluice("replay", "run", plan["plan_id"], *_QUICK)
+    sent = await _sent(kafka_settings, topics)
+    audited = [json.loads(r.value) for r in await read_all(kafka_settings, [topics.audit])]
+    again = await _plan(sluice, "--code", "refused")
+
+    assert ended.code == 0, ended.err
+    assert ("finished", 20, 20) == (
+        _last(ended.out)["phase"],
+        plan["found"]["selected"],
+        len(sent),
+    )
+    first = next(record for record in sent if record.key == b"k2")
+    assert {"request_id": "r2", "prompt": "triage@1", "variables": {"n": 2}} == (
+        json.loads(first.value)
+    )
+    assert {
+        "ce_type": b"claude.completion.requested.v1",
+        "x-shop": b"mine",
+        "x-request-id": b"r2",
+        "x-root-id": b"r2",
+        "x-generation": b"1",
+        "x-replay-id": plan["plan_id"].encode(),
+    } == dict(first.headers)
+    assert 1 == first.partition
+    named = [name for each in audited if each["action"] == "replay.sent"
+             for _, name, _ in each["details"]["sent"]]  # fmt: skip
+    assert {f"r{number}" for number in range(0, 40, 2)} == set(named)
+    assert {"ada"} == {each["who"] for each in audited if each["action"] == "replay.planned"}
+    assert (0, 20) == (again["found"]["selected"], again["found"]["handled"])
+
+
+async def test_requests_are_changed_on_their_way(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """Another tier and prompt version; what comes to rest later is outside the plan."""
+    await write_letters(kafka_settings, topics, 4)
+    plan = await _plan(sluice, "--to-tier", "opus", "--prompt-version", "3")
+    await write_letters(kafka_settings, topics, 4)
+    await sluice("replay", "run", plan["plan_id"], *_QUICK)
+    sent = await _sent(kafka_settings, topics, Tier.OPUS)
+
+    assert ["triage@3"] * 4 == [json.loads(record.value)["prompt"] for record in sent]
+
+
+async def test_a_change_that_makes_no_request_is_refused_before_anything_is_sent(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """The plan counts what the edit would break and leaves it out."""
+    await write_letters(kafka_settings, topics, 4)
+    plan = await _plan(sluice, "--merge-patch", '{"priority": "soonish"}')
+
+    assert (0, 4) == (plan["found"]["selected"], plan["found"]["refused"])
+
+
+async def test_canaries_without_an_outcome_pause_the_plan(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """No worker runs here: three are sent, the rest only when somebody says so."""
+    await write_letters(kafka_settings, topics, 10)
+    plan_id = (await _plan(sluice))["plan_id"]
+    paused = await sluice(
+        "replay", "run", plan_id, "--rate", "1000", "--canary", "3", "--canary-timeout", "2"
+    )
+    sent = len(await _sent(kafka_settings, topics))
+    refused = await sluice("replay", "run", plan_id, *_QUICK)
+    resumed = await sluice("replay", "resume", plan_id, *_QUICK)
+
+    assert (1, 3) == (paused.code, sent)
+    assert "is paused" in refused.err
+    assert ("finished", 10) == (_last(resumed.out)["phase"], _last(resumed.out)["sent_in_all"])
+    assert 10 == len(await _sent(kafka_settings, topics))
+
+
+async def test_a_running_plan_is_paused_from_elsewhere(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """The run ends between two transactions and says who paused it; discarding is too late."""
+    await write_letters(kafka_settings, topics, 60)
+    plan_id = (await _plan(sluice))["plan_id"]
+    running = asyncio.ensure_future(
+        sluice("replay", "run", plan_id, "--rate", "5", "--canary", "0", "--json")
+    )
+    while not await _sent(kafka_settings, topics):  # noqa: ASYNC110 -- another process sends
+        await asyncio.sleep(0.3)
+    await sluice("replay", "pause", plan_id, "--why", "too many", "--by", "bob")
+    ended = await running
+    discarded = await sluice("replay", "discard", plan_id, "--why", "not needed")
+
+    assert (1, "paused by bob: too many") == (ended.code, _last(ended.out)["stopped"])
+    assert len(await _sent(kafka_settings, topics)) < 60
+    assert "is paused, not planned" in discarded.err
+
+
+async def test_two_operators_send_each_once(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """The later run takes over; the earlier one says so."""
+    await write_letters(kafka_settings, topics, 400)
+    plan_id = (await _plan(sluice))["plan_id"]
+    first = asyncio.ensure_future(
+        sluice("replay", "run", plan_id, "--rate", "4", "--canary", "0", "--json")
+    )
+    # A partition that the first has not begun would not be taken over.
+    begun: set[int] = set()
+    while len(begun) < 2:
+        begun = {record.partition for record in await _sent(kafka_settings, topics)}
+    second = await sluice("replay", "run", plan_id, *_QUICK)
+    ended = await first
+    counts = Counter(record.key for record in await _sent(kafka_settings, topics))
+
+    assert (0, "finished") == (second.code, _last(second.out)["phase"])
+    assert 2 == _last(ended.out)["taken_over"]
+    assert (400, {1}) == (len(counts), set(counts.values()))
+
+
+async def test_discarded_ones_are_left_out_of_later_plans(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """Until somebody asks for them again."""
+    await write_letters(kafka_settings, topics, 10)
+    plan_id = (await _plan(sluice, "--code", "refused"))["plan_id"]
+    await sluice("replay", "discard", plan_id, "--why", "test orders")
+    later = await _plan(sluice)
+    again = await _plan(sluice, "--again")
+
+    assert (5, 5) == (later["found"]["selected"], later["found"]["handled"])
+    assert 10 == again["found"]["selected"]

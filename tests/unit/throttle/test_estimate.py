@@ -1,0 +1,72 @@
+"""Estimates that learn."""
+
+import random
+
+import pytest
+
+from services.worker.throttle.estimate import Estimator
+from sluice_contracts import TokenUsage
+
+
+def _usage(inputs: int, outputs: int = 100, written: int = 0) -> TokenUsage:
+    return TokenUsage(
+        input_tokens=inputs, output_tokens=outputs, cache_creation_input_tokens=written
+    )
+
+
+def test_a_prompt_that_was_never_called_starts_from_three_characters_a_token() -> None:
+    """And from a moderate output."""
+    assert (1_000, 500) == Estimator(0.75).estimate("new@1", 3_000)
+
+
+def test_the_ratio_is_learned_from_usage() -> None:
+    """After some calls the estimate is what the tokenizer really does."""
+    estimator, rng = Estimator(0.75), random.Random(1)
+    for _ in range(50):
+        characters = rng.randrange(1_000, 20_000)
+        estimator.learn("p@1", characters, _usage(round(characters / 5.1)))
+    assert pytest.approx(2_000, rel=0.02) == estimator.estimate("p@1", 10_200)[0]
+
+
+def test_a_cached_part_is_seen_as_free() -> None:
+    """Charged input is a line over the characters, not a ratio."""
+    estimator, rng = Estimator(0.75), random.Random(2)
+    for _ in range(80):
+        variable = rng.randrange(500, 5_000)
+        estimator.learn("p@1", 30_000 + variable * 4, _usage(variable))
+    assert pytest.approx(600, rel=0.1) == estimator.estimate("p@1", 30_000 + 2_400)[0]
+    assert pytest.approx(4_000, rel=0.1) == estimator.estimate("p@1", 30_000 + 16_000)[0]
+
+
+def test_output_is_a_quantile_of_what_came_before() -> None:
+    """Never the cap: three quarters of the calls stay within the reservation."""
+    estimator = Estimator(0.75)
+    for outputs in range(1, 101):
+        estimator.learn("p@1", 100, _usage(30, outputs))
+    assert pytest.approx(75, abs=2) == estimator.estimate("p@1", 100)[1]
+
+
+def test_a_change_of_behaviour_is_learned_and_the_past_forgotten() -> None:
+    """The last hundred or so calls decide."""
+    estimator = Estimator(0.75)
+    for _ in range(500):
+        estimator.learn("p@1", 1_000, _usage(300, 50))
+    for _ in range(300):
+        estimator.learn("p@1", 1_000, _usage(200, 800))
+    assert (200, 800) == estimator.estimate("p@1", 1_000)
+
+
+def test_a_new_prompt_begins_with_what_others_taught() -> None:
+    """The model's ratio is a better start than a constant."""
+    estimator = Estimator(0.75)
+    for _ in range(50):
+        estimator.learn("old@1", 5_000, _usage(1_000, 240))
+    assert (1_000, 240) == estimator.estimate("new@1", 5_000)
+
+
+def test_cache_hits_of_others_do_not_make_a_new_prompt_free() -> None:
+    """Half the plain ratio is the least."""
+    estimator = Estimator(0.75)
+    for _ in range(50):
+        estimator.learn("cached@1", 30_000, _usage(10))
+    assert 5_000 == estimator.estimate("new@1", 30_000)[0]
