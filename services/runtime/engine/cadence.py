@@ -1,4 +1,4 @@
-"""How long to gather outcomes before a commit, from how busy the process is."""
+"""How long to gather outcomes before a commit: from how busy the process is, and what waits."""
 
 import asyncio
 import time
@@ -7,8 +7,10 @@ from typing import Final
 
 from services.runtime.engine.limits import Limits
 
-_IDLE: Final = 0.5
-_BUSY: Final = 0.9
+_FLOWING: Final = (0.75, 0.95)
+"""Loads at which gathering begins and is whole, while every record starts as it arrives."""
+_BACKLOGGED: Final = (0.4, 0.7)
+"""The same while records wait for a place: they gain more by the CPU that fewer commits leave."""
 _LATE: Final = 0.1  # seconds; so late, a loop shares its core with others
 
 
@@ -63,9 +65,10 @@ class Cadence:
         self.dirty = 0
         """Partitions with outcomes that are not committed."""
 
-    def linger(self) -> float:
+    def linger(self, *, is_backlogged: bool) -> float:
         """Return how long to wait after the first ready outcome of a partition."""
-        busy = (self._heart.load - _IDLE) / (_BUSY - _IDLE)
+        idle, busiest = _BACKLOGGED if is_backlogged else _FLOWING
+        busy = (self._heart.load - idle) / (busiest - idle)
         # A commit costs the process about a millisecond of CPU, however little it holds.
         longest = max(self._limits.gather, self.dirty / self._limits.commits_per_second)
         return longest * min(max(busy, 0.0), 1.0)

@@ -285,7 +285,8 @@ class Lane:
         is_full = len(calls.ready) >= self._limits.gather_outcomes
         if self._is_urgent or is_full or self.phase is Phase.DRAINING:
             return earliest
-        return max(earliest, since + self._cadence.linger())
+        linger = self._cadence.linger(is_backlogged=not self._share.room)
+        return max(earliest, since + linger)
 
     async def _commit(self) -> None:
         """Publish what is ready with progress; start what had to wait for a commit."""

@@ -9,25 +9,27 @@ from services.runtime.engine.limits import Limits
 
 
 @pytest.mark.parametrize(
-    ("utilisation", "dirty", "expected"),
+    ("utilisation", "dirty", "is_backlogged", "expected"),
     [
-        (0.0, 1, 0.0),
-        (0.5, 32, 0.0),
-        (0.7, 1, 0.0375),
-        (0.9, 1, 0.075),
-        (1.0, 1, 0.075),
-        (1.0, 30, 0.2),
+        (0.0, 1, False, 0.0),
+        (0.75, 32, False, 0.0),
+        (0.85, 1, False, 0.0375),
+        (1.0, 1, False, 0.075),
+        (1.0, 30, False, 0.2),
+        (0.4, 32, True, 0.0),
+        (0.55, 1, True, 0.0375),
+        (0.75, 1, True, 0.075),
     ],
 )
 async def test_outcomes_are_gathered_while_busy(
-    utilisation: float, dirty: int, expected: float
+    *, utilisation: float, dirty: int, is_backlogged: bool, expected: float
 ) -> None:
-    """The wait grows with the load, and with the partitions that a commit each would cost."""
+    """The wait grows with the load, sooner where records wait, and with the dirty partitions."""
     heart = Heart()
     heart.utilisation = utilisation
     cadence = Cadence(Limits(), heart)
     cadence.dirty = dirty
-    assert expected == pytest.approx(cadence.linger())
+    assert expected == pytest.approx(cadence.linger(is_backlogged=is_backlogged))
 
 
 async def test_a_process_that_waits_for_a_core_is_busy() -> None:
@@ -35,7 +37,7 @@ async def test_a_process_that_waits_for_a_core_is_busy() -> None:
     heart = Heart()
     heart.lateness = 1.0
     assert heart.load == 1.0
-    assert Cadence(Limits(), heart).linger() == pytest.approx(0.075)
+    assert Cadence(Limits(), heart).linger(is_backlogged=False) == pytest.approx(0.075)
 
 
 @pytest.mark.looptime
