@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.ops.cluster import Cluster
@@ -19,6 +20,13 @@ from services.ops.local.run import Run
 from services.ops.local.servers import Server, start_moto, start_simulator
 from services.runtime.settings import KafkaSettings
 from sluice_contracts.topics import Topic, TopicNames, catalogue
+
+# How fast a machine is says nothing about a property; CI's own profile has the same two.
+hypothesis.settings.register_profile(
+    "sluice", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+if os.environ.get("CI") != "true":
+    hypothesis.settings.load_profile("sluice")
 
 
 def pytest_configure() -> None:

@@ -24,7 +24,7 @@ async def client(simulator: tuple[Simulator, str]) -> AsyncIterator[anthropic.As
     """Return the SDK on the transport that the worker uses, without retries."""
     http = anthropic.DefaultAioHttpClient()
     async with anthropic.AsyncAnthropic(
-        api_key=KEY, base_url=simulator[1], max_retries=0, timeout=2, http_client=http
+        api_key=KEY, base_url=simulator[1], max_retries=0, timeout=30, http_client=http
     ) as made:
         yield made
 

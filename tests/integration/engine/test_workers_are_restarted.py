@@ -42,6 +42,6 @@ async def test_a_second_signal_ends_the_worker_at_once(stage: Stage) -> None:
     worker.signal(signal.SIGTERM)
     await asyncio.sleep(1)
     worker.signal(signal.SIGTERM)
-    await worker.ended(8)
+    await worker.ended(25)
     await stage.start(seconds=0.1)
     assert stage.expected() == await stage.outcomes()

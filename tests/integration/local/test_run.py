@@ -48,7 +48,7 @@ def _kill(owner: "subprocess.Popen[str]") -> None:
 
 
 async def _until_dead(process: Identity) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while process.is_alive:  # noqa: ASYNC110 - a foreign process
             await asyncio.sleep(0.02)
 

@@ -95,7 +95,7 @@ async def test_kills_lose_and_repeat_nothing(kafka: Broker, topics: TopicNames) 
                 await asyncio.sleep(1)
                 back = [r async for _, rs in scan(options, requests) for r in rs]
         last.terminate()
-        await asyncio.wait_for(last.wait(), 15)
+        await asyncio.wait_for(last.wait(), 60)
     rested = {
         record.value: record
         async for _, records in scan(options, [topics.retries(RetryDelay.ONE_MINUTE)])

@@ -23,7 +23,7 @@ async def test_polling_finds_the_promoted_version(settings: Settings) -> None:
             assert store.get().reveal() == OLD
 
             await vault.promote(pending)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while store.get().reveal() == OLD:  # noqa: ASYNC110 -- the store has no event
                     await asyncio.sleep(0.02)
 

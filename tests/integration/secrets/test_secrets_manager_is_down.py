@@ -119,7 +119,7 @@ async def test_an_outage_is_survived_and_told_once(settings: Settings, moto: Ser
 
             await vault.promote(await vault.put_pending(NEXT))
             is_up.set()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while store.get().reveal() == KEY:  # noqa: ASYNC110 -- the store has no event
                     await asyncio.sleep(0.02)
             assert store.facts()["stale"] is False

@@ -52,7 +52,7 @@ def _group(throttle: Throttle) -> dict[str, Any]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 -- another process decides
             await asyncio.sleep(0.05)
 
