@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import shutil
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import uuid4
 
@@ -83,6 +86,8 @@ async def _demo(view: View, plan: StackPlan) -> bool:
 def how_to_use(state: Mapping[str, Any]) -> str:
     """Say how to submit to a stack that is up."""
     variables = " ".join(f"{name}={value}" for name, value in state["environment"].items() if value)
+    if shutil.which("sluice") is None:
+        variables = f'PATH="{Path(sys.executable).parent}:$PATH" {variables}'
     probes = ", ".join(f"{name} {url}/metrics" for name, url in state["probes"].items())
     return f"""\
 Sluice is up. In this directory:

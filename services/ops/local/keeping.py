@@ -93,7 +93,12 @@ async def _own() -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     owner = Identity.of(os.getpid())
     assert owner is not None, "this process runs"
-    async with Stack.running(StackPlan(has_well_known_ports=True), report=_write) as stack:
+    plan = StackPlan(
+        bootstrap_servers=os.environ.get("KAFKA__BOOTSTRAP_SERVERS"),
+        topic_prefix=os.environ.get("KAFKA__TOPIC_PREFIX", ""),
+        has_well_known_ports=True,
+    )
+    async with Stack.running(plan, report=_write) as stack:
         state = {
             "owner": asdict(owner),
             "environment": stack.environment,
