@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from confluent_kafka import Producer
@@ -174,11 +175,22 @@ class Bench:
     async def _meet_an_outage(self, downstream: Downstream) -> None:
         """Publish some requests while nobody listens where the API was."""
         await self._control("POST", "outage", {"seconds": _OUTAGE})
-        await asyncio.sleep(0.5)
+        await self._until_nobody_listens()
         cases = fault_plan.cases((fault_plan.OUTAGE,), self._per_kind)
         for case in cases:
             self._put(case, case.name)
         await downstream.until(len(cases), _OUTAGE + 60)
+
+    async def _until_nobody_listens(self) -> None:
+        address = urlsplit(self._stack.simulator.url)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(address.hostname, address.port)
+                except OSError:
+                    return
+                writer.close()
+                await asyncio.sleep(0.02)
 
     async def _let_wait(self) -> None:
         """Publish what waits for the throttle, in memory or on a retry topic, and cancel it."""
