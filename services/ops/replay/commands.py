@@ -18,8 +18,9 @@ from services.ops.replay import facts, tables
 from services.ops.replay.control import start
 from services.ops.replay.dry_run import plan_replay
 from services.ops.replay.lane import Operator
-from services.ops.replay.plan import Phase, Plan, Standing
+from services.ops.replay.plan import Plan
 from services.ops.replay.session import Manner, Session, utc_now
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Plans
 from services.ops.replay.teller import Teller
 from services.ops.settings import OpsSettings

@@ -9,8 +9,9 @@ from typing import Any
 from services.ops.failure import CommandFailed
 from services.ops.replay.lane import Operator
 from services.ops.replay.pace import Pace
-from services.ops.replay.plan import GOOD_FOR, Phase, Standing, overlapping
+from services.ops.replay.plan import overlapping
 from services.ops.replay.run import Report
+from services.ops.replay.standing import GOOD_FOR, Phase, Standing
 from services.ops.replay.store import Plans, read_standing
 from services.runtime.reading import Follower
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from services.ops.replay.plan import Phase, Plan, Standing
+from services.ops.replay.plan import Plan
 from services.ops.replay.run import Report
 from services.ops.replay.session import Moment
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Progress
 
 

@@ -13,8 +13,8 @@ from services.ops.replay.control import conclude, obey, stop_on_signals
 from services.ops.replay.lane import Operator
 from services.ops.replay.outcomes import Outcomes, topics_for
 from services.ops.replay.pace import Pace
-from services.ops.replay.plan import Phase, Standing
 from services.ops.replay.run import Report, Run
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Plans
 from services.ops.replay.watchman import Watchman
 from services.runtime.reading import Follower

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from services.ops.dead_letters.tables import age, size
-from services.ops.replay.plan import Estimate, Findings, Phase, Plan, Standing
+from services.ops.replay.plan import Estimate, Findings, Plan
 from services.ops.replay.run import Report
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Progress
 
 _SAMPLES = 5

@@ -14,7 +14,8 @@ from services.ops.replay.allowance import Allowance, Exchange, SpareRate
 from services.ops.replay.dry_run import DryRun, Ids
 from services.ops.replay.edit import Edit
 from services.ops.replay.learning import Usual, estimate
-from services.ops.replay.plan import Handled, Phase, Plan, Standing, overlapping
+from services.ops.replay.plan import Handled, Plan, overlapping
+from services.ops.replay.standing import Phase, Standing
 from services.runtime.reading import Range
 from sluice_contracts import Tier
 
