@@ -171,7 +171,7 @@ def status(
     if plan_id is None:
         found = list(asyncio.run(plans.all()).values())[::-1]
         if as_json:
-            typer.echo(json.dumps([facts.standing_facts(each) for each in found]))
+            typer.echo(json.dumps([facts.standing_facts(each, utc_now()) for each in found]))
         else:
             console().print(tables.plans_of(found, utc_now()))
         return
@@ -182,7 +182,7 @@ def status(
 
     standing, progress = asyncio.run(look())
     if as_json:
-        typer.echo(json.dumps(facts.standing_facts(standing, progress)))
+        typer.echo(json.dumps(facts.standing_facts(standing, utc_now(), progress)))
     else:
         console().print(tables.status_of(standing, progress, utc_now()))
 
@@ -241,6 +241,6 @@ def _move(
 
     after = asyncio.run(go())
     if as_json:
-        typer.echo(json.dumps(facts.standing_facts(after)))
+        typer.echo(json.dumps(facts.standing_facts(after, utc_now())))
     else:
         console().print(f"plan {after.plan.plan_id} is {after.phase}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.ops.replay.allowance import Exchange, SpareRate, keep_adjusting
-from services.ops.replay.control import conclude, obey, stop_on_signals
+from services.ops.replay.control import conclude, keep_heard, obey, stop_on_signals
 from services.ops.replay.lane import Operator
 from services.ops.replay.outcomes import Outcomes, topics_for
 from services.ops.replay.pace import Pace
@@ -92,6 +92,7 @@ class Session:
         beside = [
             watchman.watch(lambda: run.refused - before),
             obey(plans, self._standing, pace),
+            keep_heard(plans, self._standing, self._operator),
             self._keep_telling(run, pace, outcomes),
         ]
         if manner.rate is None:

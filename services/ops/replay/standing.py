@@ -13,6 +13,11 @@ from services.ops.replay.plan import Handled, Plan, Written
 GOOD_FOR: Final = timedelta(days=6)
 """How long a plan can be run: its progress is in a group's offsets, which brokers keep 7 days."""
 
+HEARD_EVERY: Final = timedelta(seconds=15)
+"""How often a run writes down that it lives, also while it waits for allowance or canaries."""
+LOST_AFTER: Final = 4 * HEARD_EVERY
+"""A running plan that was not heard of for so long has nobody who runs it, by all we know."""
+
 Reached = dict[str, dict[int, int]]
 """The next offset by topic and partition."""
 
@@ -46,13 +51,31 @@ class Standing(Written):
     reached: Reached | None = None
     """How far the run that ended was. Brokers forget the offsets of a group that nobody uses, and
     what was sent before must be known for as long as there are dead letters."""
+    heard_at: AwareDatetime | None = None
+    """When its run last wrote that it lives; None until it has done so once."""
+
+    @property
+    def last_word(self) -> datetime:
+        """When the plan was last heard of."""
+        return max(self.heard_at or self.changed_at, self.changed_at)
+
+    def is_lost(self, now: datetime) -> bool:
+        """Whether it says that it runs and its run has fallen silent: killed, or cut off.
+
+        By the clocks of two machines: one that is ahead by the bound sees losses that are none.
+        """
+        return self.phase is Phase.RUNNING and now - self.last_word > LOST_AFTER
+
+    def heard(self, now: datetime) -> "Standing":
+        """Return the same state, heard of now."""
+        return self.model_copy(update={"heard_at": now})
 
     def moved(self, phase: Phase, *, by: str, why: str, now: datetime) -> "Standing":
         """Return the plan in another state."""
         return self.model_copy(
             update={
                 "phase": phase, "changed_by": by, "reason": why, "changed_at": now,
-                "version": self.version + 1,
+                "version": self.version + 1, "heard_at": None,
                 "reached": None if phase is Phase.RUNNING else self.reached,
             }
         )  # fmt: skip

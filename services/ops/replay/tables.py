@@ -16,6 +16,8 @@ from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Progress
 
 _SAMPLES = 5
+_LOST = "lost"
+"""In place of `running` where nobody runs it."""
 
 
 def plan_of(plan: Plan) -> RenderableType:
@@ -114,8 +116,9 @@ def plans_of(standings: Iterable[Standing], now: datetime) -> RenderableType:
         table.add_column(name, justify="right" if name in {"requests", "age"} else "left")
     for standing in standings:
         plan = standing.plan
+        state = _LOST if standing.is_lost(now) else standing.phase
         table.add_row(
-            plan.plan_id, standing.phase, f"{plan.found.selected:,}",
+            plan.plan_id, state, f"{plan.found.selected:,}",
             age(int(plan.created_at.timestamp() * 1000), now), Text(plan.by), Text(plan.why),
         )  # fmt: skip
     return table if table.row_count else Text("no replay plan yet; `sluice replay plan` makes one")
@@ -132,6 +135,16 @@ def status_of(standing: Standing, progress: Iterable[Progress], now: datetime) -
     since = age(int(standing.changed_at.timestamp() * 1000), now)
     why = f": {standing.reason}" if standing.reason else ""
     table.add_row("state", Text(f"{standing.phase} by {standing.changed_by}, {since} ago{why}"))
+    if standing.is_lost(now):
+        silent = age(int(standing.last_word.timestamp() * 1000), now)
+        table.add_row(
+            _LOST,
+            Text(
+                f"not heard of since {standing.last_word:%F %T} UTC, {silent} ago: killed, or cut "
+                f"off from Kafka; `sluice replay run {plan.plan_id}` goes on where it stopped",
+                style="yellow",
+            ),
+        )
     table.add_row("sent", f"{sent:,} of {plan.found.selected:,}")
     if refused:
         table.add_row("refused", f"{refused:,}, still dead letters; the audit topic says why")

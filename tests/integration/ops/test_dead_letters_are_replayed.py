@@ -3,10 +3,18 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from services.ops.replay.control import keep_heard, start
+from services.ops.replay.lane import Operator
+from services.ops.replay.session import utc_now
+from services.ops.replay.standing import Phase
+from services.ops.replay.store import Plans
+from services.runtime.connection import connection_options
 from services.runtime.settings import KafkaSettings
 from sluice_contracts import Tier, TopicNames
 from tests.integration.ops.conftest import Command, read_all
@@ -151,6 +159,51 @@ async def test_two_operators_send_each_once(
     assert (0, "finished") == (second.code, _last(second.out)["phase"])
     assert 2 == _last(ended.out)["taken_over"]
     assert (400, {1}) == (len(counts), set(counts.values()))
+
+
+async def test_a_run_says_that_it_lives_until_its_plan_is_paused(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """Its word changes nothing but its date, and brings no paused plan back."""
+    await write_letters(kafka_settings, topics, 4)
+    plan_id = (await _plan(sluice))["plan_id"]
+    plans = Plans(connection_options(kafka_settings, role="ops"), topics)
+    operator = Operator("ada", utc_now)
+    running = await start(plans, plan_id, operator, allowed={Phase.PLANNED}, again=False)
+    every = timedelta(milliseconds=50)
+    speaking = asyncio.ensure_future(keep_heard(plans, running, operator, every=every))
+    heard = await plans.get(plan_id)
+    while heard.heard_at is None:
+        heard = await plans.get(plan_id)
+    paused = await sluice("replay", "pause", plan_id, "--json")
+    speaking.cancel()
+    with suppress(asyncio.CancelledError):
+        await speaking
+    shown = await sluice("replay", "status", plan_id, "--json")
+
+    assert (Phase.RUNNING, running.version, running.changed_at) == (
+        heard.phase,
+        heard.version,
+        heard.changed_at,
+    )
+    assert 0 == paused.code, paused.err
+    assert ("paused", False) == (json.loads(shown.out)["phase"], json.loads(shown.out)["is_lost"])
+
+
+async def test_a_run_that_was_killed_is_shown_as_lost(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """The log says that it runs; its last word is an hour old. Another run takes it up."""
+    await write_letters(kafka_settings, topics, 4)
+    plan_id = (await _plan(sluice))["plan_id"]
+    plans = Plans(connection_options(kafka_settings, role="ops"), topics)
+    an_hour_ago = Operator("ada", lambda: utc_now() - timedelta(hours=1))
+    await start(plans, plan_id, an_hour_ago, allowed={Phase.PLANNED}, again=False)
+    shown = await sluice("replay", "status", plan_id)
+    ended = await sluice("replay", "run", plan_id, *_QUICK)
+
+    assert "not heard of since" in " ".join(shown.out.split())
+    assert (0, "finished") == (ended.code, _last(ended.out)["phase"])
 
 
 async def test_discarded_ones_are_left_out_of_later_plans(
