@@ -17,6 +17,7 @@ import typer
 from services.ops.failure import CommandFailed
 from services.ops.following import Following, following
 from services.ops.observed import Observed, as_json, as_line
+from services.ops.printable import printable
 from services.ops.sending import Sender
 from services.ops.settings import OpsSettings
 from services.ops.submission import (
@@ -246,7 +247,7 @@ def _say(
     if dry_run:
         typer.echo(f"{whole.count} valid, nothing sent ({tiers})")
     elif whole.count == 1:
-        typer.echo(f"submitted {whole.first_id} ({tiers})")
+        typer.echo(printable(f"submitted {whole.first_id} ({tiers})"))
     else:
         typer.echo(f"submitted {whole.count} requests ({tiers})")
     if len(outcomes) == 1:

@@ -8,6 +8,7 @@ import typer
 from typer import Argument, Option
 
 from services.ops.audit import current_operator
+from services.ops.cells import cell
 from services.ops.dead_letters.commands import progress_bar
 from services.ops.dead_letters.options import AsJson, selecting
 from services.ops.dead_letters.selection import Selection
@@ -243,4 +244,4 @@ def _move(
     if as_json:
         typer.echo(json.dumps(facts.standing_facts(after, utc_now())))
     else:
-        console().print(f"plan {after.plan.plan_id} is {after.phase}")
+        console().print(cell(f"plan {after.plan.plan_id} is {after.phase}"))
