@@ -101,7 +101,9 @@ def letter_of(letter: Letter, *, with_content: bool) -> RenderableType:
     headers.add_column(style="dim")
     headers.add_column(overflow="fold")
     for name, raw in letter.headers:
-        headers.add_row(cell(name), cell(raw and raw.decode(errors="backslashreplace")))
+        headers.add_row(
+            cell(name), cell(None if raw is None else raw.decode(errors="backslashreplace"))
+        )
     parts: list[RenderableType] = [Panel(facts, title=cell(f"{letter.code}  {letter.place}"))]
     if letter.history:
         parts.append(Panel(Text("\n").join(map(cell, letter.history)), title="attempts"))

@@ -102,6 +102,8 @@ class Findings(Written):
     refusals: list[str] = Field(default_factory=list)
     past_deadline: int = 0
     """Meant, but their own deadline is over: they would fail at once."""
+    unheard: list[Tier] = Field(default_factory=list)
+    """Tiers that requests go to and of which no worker told when the plan was made."""
     samples: list[dict[str, Any]] = Field(default_factory=list)
     estimate: Estimate | None = None
 

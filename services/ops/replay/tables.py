@@ -112,6 +112,12 @@ def _notes(found: Findings) -> Iterable[str]:
     if found.refused:
         yield f"{found.refused:,} left out, the edit makes no request of them:"
         yield from (f"  {refusal}" for refusal in found.refusals)
+    if found.unheard:
+        variables = ", ".join(f"CLAUDE__{tier.upper()}__MODEL" for tier in found.unheard)
+        yield (
+            f"no worker tells of tier {', '.join(found.unheard)}: see that one runs, and which "
+            f"model serves it ({variables})"
+        )
 
 
 def plans_of(standings: Iterable[Standing], now: datetime) -> RenderableType:

@@ -9,9 +9,14 @@ from sluice_contracts import Tier, TopicNames
 
 
 async def write_letters(
-    settings: KafkaSettings, names: TopicNames, count: int, *, tier: Tier = Tier.HAIKU
+    settings: KafkaSettings,
+    names: TopicNames,
+    count: int,
+    *,
+    tier: Tier = Tier.HAIKU,
+    partition: int | None = None,
 ) -> None:
-    """Write dead letters r0…; even ones were refused, odd ones timed out; two partitions."""
+    """Write dead letters r0…; even ones refused, odd ones timed out; on two partitions or one."""
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
     await producer.start()
     try:
@@ -30,7 +35,7 @@ async def write_letters(
             }
             await producer.send(
                 names.dead_letters(tier), json.dumps(body).encode(), key=f"k{number}".encode(),
-                partition=number % 4 // 2,
+                partition=number % 4 // 2 if partition is None else partition,
                 headers=[(name, value.encode()) for name, value in headers.items()],
             )  # fmt: skip
     finally:

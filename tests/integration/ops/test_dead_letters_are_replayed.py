@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from services.ops.cluster import Cluster
 from services.ops.replay.control import keep_heard, start
 from services.ops.replay.lane import Operator
 from services.ops.replay.session import utc_now
 from services.ops.replay.standing import Phase
 from services.ops.replay.store import Plans
+from services.ops.topic_plan import plan as topic_plan
 from services.runtime.connection import connection_options
 from services.runtime.settings import KafkaSettings
 from sluice_contracts import Tier, TopicNames
+from sluice_contracts.topics import catalogue
 from tests.integration.ops.conftest import Command, read_all
 from tests.integration.ops.letters import write_letters
 
@@ -88,6 +91,31 @@ async def test_requests_are_changed_on_their_way(
     sent = await _sent(kafka_settings, topics, Tier.OPUS)
 
     assert ["triage@3"] * 4 == [json.loads(record.value)["prompt"] for record in sent]
+
+
+async def test_a_tier_that_is_too_narrow_is_told_before_anything_is_written(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """Haiku was grown and opus was not: partition 2 is nowhere to be sent to, 0 and 1 are."""
+    async with Cluster.open(kafka_settings) as cluster:
+        rows = [row for row in catalogue(topics.prefix, 3) if ".haiku." in row.name]
+        state = await cluster.state()
+        await cluster.apply(rows, state, topic_plan(rows, state))
+    await write_letters(kafka_settings, topics, 4)
+    fitting = await _plan(sluice, "--to-tier", "opus")
+    await write_letters(kafka_settings, topics, 1, partition=2)
+    asked = ("replay", "plan", "--why", "test", "--to-tier", "opus")
+    refused = await sluice(*asked)
+    async with Cluster.open(kafka_settings) as cluster:
+        await cluster._admin.delete_topics([topics.requests(Tier.OPUS)])
+    missing = await sluice(*asked)
+
+    assert (4, ["opus"]) == (fitting["found"]["selected"], fitting["found"]["unheard"])
+    assert 1 == refused.code
+    assert f"up to 2, and of partitions {topics.requests(Tier.OPUS)} has 2" in refused.err
+    assert "sluice topics apply --partitions 3" in refused.err
+    assert 1 == missing.code
+    assert f"tier opus cannot take the requests: topic {topics.requests(Tier.OPUS)}" in missing.err
 
 
 async def test_a_change_that_makes_no_request_is_refused_before_anything_is_sent(
