@@ -30,6 +30,7 @@ async def write_letters(
                 "x-attempt": "2",
                 "x-failure-code": "timed_out" if number % 2 else "refused",
                 "x-failure-detail": f"detail {number}",
+                "x-failure-reason": f"{'timed_out' if number % 2 else 'refused'}: detail …",
                 "x-origin-topic": names.requests(tier),
                 "x-shop": "mine",
             }

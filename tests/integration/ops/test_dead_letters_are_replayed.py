@@ -234,6 +234,23 @@ async def test_a_run_that_was_killed_is_shown_as_lost(
     assert (0, "finished") == (ended.code, _last(ended.out)["phase"])
 
 
+async def test_a_plan_is_made_for_a_reason(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """Only that reason is sent, and the audit topic says which it was."""
+    await write_letters(kafka_settings, topics, 6)
+    plan = await _plan(sluice, "--reason", "timed_out: detail …")
+    ended = await sluice("replay", "run", plan["plan_id"], *_QUICK)
+    sent = await _sent(kafka_settings, topics)
+    audited = [json.loads(r.value) for r in await read_all(kafka_settings, [topics.audit])]
+
+    assert 0 == ended.code, ended.err
+    assert {b"k1", b"k3", b"k5"} == {record.key for record in sent}
+    assert {"reasons timed_out: detail …"} == {
+        each["details"]["selection"] for each in audited if each["action"] == "replay.planned"
+    }
+
+
 async def test_discarded_ones_are_left_out_of_later_plans(
     sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
 ) -> None:
