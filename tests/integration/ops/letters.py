@@ -15,6 +15,7 @@ async def write_letters(
     *,
     tier: Tier = Tier.HAIKU,
     partition: int | None = None,
+    padding: int = 0,
 ) -> None:
     """Write dead letters r0…; even ones refused, odd ones timed out; on two partitions or one."""
     producer = AIOKafkaProducer(bootstrap_servers=settings.bootstrap_servers)
@@ -22,6 +23,7 @@ async def write_letters(
     try:
         for number in range(count):
             body = {"request_id": f"r{number}", "prompt": "triage@1", "variables": {"n": number}}
+            body |= {"metadata": {"padding": "x" * padding}} if padding else {}
             headers = {
                 "ce_type": "claude.completion.requested.v1",
                 "x-request-id": f"r{number}",

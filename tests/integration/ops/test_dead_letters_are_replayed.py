@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from services.ops.cluster import Cluster
 from services.ops.replay.control import keep_heard, start
 from services.ops.replay.lane import Operator
+from services.ops.replay.pace import Bucket, Pace
+from services.ops.replay.run import Run
 from services.ops.replay.session import utc_now
 from services.ops.replay.standing import Phase
 from services.ops.replay.store import Plans
@@ -249,6 +252,34 @@ async def test_a_plan_is_made_for_a_reason(
     assert {"reasons timed_out: detail …"} == {
         each["details"]["selection"] for each in audited if each["action"] == "replay.planned"
     }
+
+
+async def test_a_tier_without_allowance_stops_no_other(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """Opus has none; haiku is sent whole, though neither fits into what is read ahead."""
+    for tier in (Tier.OPUS, Tier.HAIKU):
+        await write_letters(kafka_settings, topics, 10, tier=tier, partition=0, padding=600_000)
+    plan_id = (await _plan(sluice))["plan_id"]
+    plans = Plans(connection_options(kafka_settings, role="ops"), topics)
+    operator = Operator("ada", utc_now)
+    standing = await start(plans, plan_id, operator, allowed={Phase.PLANNED}, again=False)
+    rates = {Tier.OPUS: 1e-9, Tier.HAIKU: 1e6}
+    buckets = {tier: Bucket(partial(rates.__getitem__, tier)) for tier in rates}
+    pace = Pace(buckets, canary=0)
+    running = asyncio.ensure_future(Run(standing.plan, plans, operator, pace).run({}))
+    haiku = opus = 0
+    while (haiku < 10 or opus < 1) and not running.done():
+        haiku = len(await _sent(kafka_settings, topics))
+        opus = len(await _sent(kafka_settings, topics, Tier.OPUS))
+    pace.stop("seen")
+    report = await running
+
+    assert (10, 1) == (
+        len(await _sent(kafka_settings, topics)),
+        len(await _sent(kafka_settings, topics, Tier.OPUS)),
+    )
+    assert (11, False) == (report.sent, report.is_complete)
 
 
 async def test_discarded_ones_are_left_out_of_later_plans(
