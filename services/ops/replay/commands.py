@@ -16,7 +16,7 @@ from services.ops.dead_letters.tables import console
 from services.ops.failure import CommandFailed
 from services.ops.replay import edit_options as o
 from services.ops.replay import facts, tables
-from services.ops.replay.control import start
+from services.ops.replay.control import run_to_its_end, start
 from services.ops.replay.dry_run import plan_replay
 from services.ops.replay.lane import Operator
 from services.ops.replay.plan import Plan
@@ -108,7 +108,8 @@ def run(
     """Send a plan's dead letters back: canaries, then the rest at the given pace.
 
     Ctrl-C pauses between two transactions. A run that was killed is taken up by the next; two at
-    once share nothing: the later one takes over, the earlier one says so and ends.
+    once share nothing: the later one takes over, the earlier one says so and ends. Exits with 0
+    when the plan is finished, with 1 when it is not or cannot be run, and says why.
     """
     if rate is not None and spare:
         raise CommandFailed("--rate and --spare contradict each other; give one")
@@ -210,7 +211,7 @@ def _send(
             report, phase = await Session(plans, standing, operator, manner, tell=tell).run()
         return report, phase, standing.plan.plan_id
 
-    report, phase, name = asyncio.run(go())
+    report, phase, name = run_to_its_end(go())
     if as_json:
         typer.echo(json.dumps(facts.report_facts(name, report, phase)))
     else:

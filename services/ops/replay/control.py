@@ -2,10 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -21,6 +21,7 @@ from services.runtime.engine.ports import Indeterminate
 from services.runtime.reading import Follower
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 async def start(
@@ -123,6 +124,14 @@ async def keep_heard(
             await plans.change(standing.plan.plan_id, decide)
         except (CommandFailed, Indeterminate, KafkaError, OSError) as exc:
             log.info("plan.word_left_out", plan_id=standing.plan.plan_id, reason=repr(exc))
+
+
+def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run what stops on signals; where a second Ctrl-C ended it, end like any other command."""
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 @contextmanager
