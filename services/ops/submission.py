@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from services.ops.audit import SOURCE
 from services.ops.failure import CommandFailed
+from services.ops.prompt_check import PromptCheck
 from sluice_contracts import (
     CompletionRequested,
     Encoded,
@@ -32,6 +33,9 @@ ROOM_FOR_HEADERS: Final = 2048
 _UNHASHED: Final = frozenset({"request_id", "deadline"})
 _OWN_FIELDS: Final = frozenset({"tier", "key", "message"})
 _DURATION: Final = re.compile(r"\+?(\d+)([smhd])")
+_BEYOND: Final = "\0beyond the header"
+"""Where the reader of tables puts cells for which there is no column."""
+_MOST_TOLD: Final = 10
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -104,7 +108,9 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             if kind in {".csv", ".tsv"}:
                 csv.field_size_limit(REQUEST_BYTES)
-                yield from csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",")
+                yield from csv.DictReader(
+                    lines, restkey=_BEYOND, delimiter="\t" if kind == ".tsv" else ","
+                )
                 return
             for number, line in enumerate(lines, 1):
                 if line.strip():
@@ -130,8 +136,14 @@ def body_of_row(row: Mapping[str, Any], mapped: Mapped, *, is_table: bool) -> di
     variables by the names of its columns.
 
     Raises:
-        CommandFailed: A mapped column is not in the row.
+        CommandFailed: A mapped column is not in the row, or the row has more cells than columns.
     """
+    if is_table and (beyond := row.get(_BEYOND)):
+        columns = len(row) - 1
+        raise CommandFailed(
+            f"it has {columns + len(beyond)} cells and the header {columns}; quote cells that hold "
+            "the separator"
+        )
     body: dict[str, Any] = {}
     if is_table and not mapped.variables:
         taken = {mapped.id_column, *mapped.fields.values()}
@@ -157,6 +169,10 @@ def _cell(row: Mapping[str, Any], column: str) -> Any:
     return row[column]
 
 
+class BadRows(CommandFailed):
+    """Rows of a file are no requests; `str()` says which, why, and what to do."""
+
+
 class Submitter:
     """Builds submissions from bodies; remembers what it built, to tell equal rows apart.
 
@@ -165,11 +181,19 @@ class Submitter:
         tier: The tier, unless the row says otherwise.
         key: The ordering key, unless the row says otherwise.
         now: The date of the events, and what a relative deadline counts from.
+        prompts: What prompts and variables are held against; None checks neither.
     """
 
     def __init__(
-        self, flags: Mapping[str, Any], *, tier: Tier | None, key: str | None, now: datetime
+        self,
+        flags: Mapping[str, Any],
+        *,
+        tier: Tier | None,
+        key: str | None,
+        now: datetime,
+        prompts: PromptCheck | None = None,
     ) -> None:
+        self._prompts = prompts
         self._flags = flags
         self._tier = tier
         self._key = key
@@ -208,6 +232,8 @@ class Submitter:
                 f"the request is {len(record.value)} bytes, a request topic takes {REQUEST_BYTES}; "
                 "send less"
             )
+        if self._prompts is not None:
+            self._prompts.check(request)
         return Submission(tier, request, record)
 
     def _tier_of(self, said: Any) -> Tier:
@@ -232,25 +258,37 @@ class Submitter:
 def check_all(
     rows: Iterable[dict[str, Any]], submitter: Submitter, mapped: Mapped, *, is_table: bool
 ) -> Iterator[Submission]:
-    """Build the submissions of a file's rows.
+    """Build the submissions of a file's rows; from the first bad one on, only look for others.
 
     Raises:
-        CommandFailed: A row is not valid, or two rows carry one id; `str()` names the row.
+        BadRows: Rows are not valid, or carry the id of an earlier one; the header is no row.
     """
     first_row: dict[str, int] = {}
+    bad: list[str] = []
+    number = count = 0
     for number, row in enumerate(rows, 1):
         try:
             built = submitter.build(body_of_row(row, mapped, is_table=is_table))
+            _take_id(built.request.request_id, number, first_row)
         except CommandFailed as exc:
-            raise CommandFailed(f"row {number}: {exc}") from None
-        request_id = built.request.request_id
-        if request_id in first_row:
-            raise CommandFailed(
-                f"row {number}: request id {request_id!r} is that of row {first_row[request_id]} "
-                "too; ids are unique for ever"
-            )
-        first_row[request_id] = number
-        yield built
+            count += 1
+            if count <= _MOST_TOLD:
+                bad.append(f"row {number}: {exc}")
+            continue
+        if not count:
+            yield built
+    if count:
+        more = [f"and {count - len(bad)} more"] if count > len(bad) else []
+        raise BadRows("\n  ".join([f"{count} of {number} rows are bad:", *bad, *more]))
+
+
+def _take_id(request_id: str, number: int, first_row: dict[str, int]) -> None:
+    first = first_row.setdefault(request_id, number)
+    if first != number:
+        raise CommandFailed(
+            f"request id {request_id!r} is that of row {first} too; ids are unique for ever, so "
+            "give each row its own"
+        )
 
 
 def utc_now() -> datetime:

@@ -26,6 +26,10 @@ def _command(words: list[str]) -> tuple[Any, list[str]]:
     return command, left
 
 
+def _names(parameter: Any) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
 def _words(line: str) -> list[str]:
     return shlex.split(line.removeprefix("sluice "), comments=True)
 
@@ -41,7 +45,7 @@ def test_a_line_can_be_typed(line: str) -> None:
 def test_a_command_in_a_sentence_exists(code: str) -> None:
     """It may leave out what the sentence is not about, and names nothing that is not there."""
     command, left = _command(_words(code))
-    known = {name for parameter in command.params for name in parameter.opts}
+    known = {name for parameter in command.params for name in _names(parameter)}
     assert [] == [word for word in left if word.startswith("--") and word not in known]
 
 
@@ -56,5 +60,5 @@ def test_every_option_that_is_named_exists() -> None:
     named = {code.split()[0] for code in re.findall(r"`(--[a-z-]+[^`]*)`", PAGE)}
     commands = [load("submit"), *load("replay").commands.values()]
     commands += load("dead-letters").commands.values()
-    known = {name for each in commands for parameter in each.params for name in parameter.opts}
+    known = {name for each in commands for parameter in each.params for name in _names(parameter)}
     assert {"--help"} == named - known
