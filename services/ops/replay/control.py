@@ -5,7 +5,7 @@ import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -17,11 +17,13 @@ from services.ops.replay.plan import overlapping
 from services.ops.replay.run import Report
 from services.ops.replay.standing import GOOD_FOR, HEARD_EVERY, Phase, Standing
 from services.ops.replay.store import Plans, read_standing
-from services.runtime.engine.ports import Indeterminate
-from services.runtime.reading import Follower
+from services.runtime.engine.ports import Indeterminate, Refused
+from services.runtime.reading import Follower, TopicMissing
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+_UNHEARD: Final = (CommandFailed, Indeterminate, Refused, TopicMissing, KafkaError, OSError)
+"""What brokers that are away, or are just choosing leaders, make of a word."""
 
 
 async def start(
@@ -122,7 +124,7 @@ async def keep_heard(
         await asyncio.sleep(every.total_seconds())
         try:
             await plans.change(standing.plan.plan_id, decide)
-        except (CommandFailed, Indeterminate, KafkaError, OSError) as exc:
+        except _UNHEARD as exc:
             log.info("plan.word_left_out", plan_id=standing.plan.plan_id, reason=repr(exc))
 
 
