@@ -20,17 +20,16 @@ from services.ops.observed import Observed, as_json, as_line
 from services.ops.printable import printable
 from services.ops.prompt_check import PromptCheck
 from services.ops.prompts import LIBRARY, released
+from services.ops.rows import Mapped, rows_of
 from services.ops.sending import Sender
 from services.ops.settings import OpsSettings
 from services.ops.submission import (
     BadRows,
-    Mapped,
     Submission,
     Submitter,
     check_all,
     duration_from,
     pairs,
-    rows_of,
     utc_now,
 )
 from services.runtime.connection import connection_options

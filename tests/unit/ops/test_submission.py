@@ -10,16 +10,14 @@ import pytest
 from services.ops.failure import CommandFailed
 from services.ops.prompt_check import PromptCheck
 from services.ops.prompts import LIBRARY, released
+from services.ops.rows import Mapped, body_of_row, rows_of
 from services.ops.submission import (
     BadRows,
-    Mapped,
     Submission,
     Submitter,
-    body_of_row,
     check_all,
     deadline_from,
     pairs,
-    rows_of,
 )
 from sluice_contracts import Tier, decode_request
 from sluice_contracts import headers as h
