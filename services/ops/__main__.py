@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Final
 
+from services.ops.printable import printable
 from services.runtime.failure import explain
 
 _INTERRUPTED: Final = 130
@@ -22,7 +23,7 @@ def main() -> None:
         said = explain(exc)
         if said is None:
             raise
-        print(f"error: {said}", file=sys.stderr)  # noqa: T201 -- a command's answer
+        print(f"error: {printable(said, lines=True)}", file=sys.stderr)  # noqa: T201 -- a command's answer
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

@@ -9,6 +9,7 @@ import typer
 
 from services.ops.check import Check, Verdict
 from services.ops.checks import examine
+from services.ops.printable import printable
 from services.ops.settings import OpsSettings
 from services.runtime.settings import read
 
@@ -44,6 +45,6 @@ async def _run(settings: OpsSettings, *, quiet: bool) -> list[Check]:
 
 def _show(check: Check) -> None:
     verdict = typer.style(f"{check.verdict:<8}", fg=_COLOURS[check.verdict], bold=True)
-    typer.echo(f"{verdict} {check.name:<13} {check.found}")
+    typer.echo(f"{verdict} {check.name:<13} {printable(check.found)}")
     if check.remedy:
-        typer.echo(f"{'':<8} {'':<13} → {check.remedy}")
+        typer.echo(f"{'':<8} {'':<13} → {printable(check.remedy)}")

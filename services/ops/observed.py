@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from services.ops.printable import printable
 from sluice_contracts import (
     CompletionFailed,
     CompletionRequested,
@@ -127,7 +128,7 @@ def as_line(seen: Observed, *, show_restricted: bool = False) -> str:
     """Return the record as one line: when, tier, what, which request, and how it went."""
     shown_id = _shortened(seen.request_id, _SHORT_ID)
     start = f"{seen.at:%H:%M:%S}  {seen.tier:<6}  {seen.kind:<11}  {shown_id:<{_SHORT_ID}}"
-    return f"{start}  {_story(seen, show_restricted=show_restricted)}".rstrip()
+    return printable(f"{start}  {_story(seen, show_restricted=show_restricted)}".rstrip())
 
 
 def _story(seen: Observed, *, show_restricted: bool) -> str:
@@ -156,7 +157,5 @@ def _story(seen: Observed, *, show_restricted: bool) -> str:
 
 
 def _shortened(text: str, length: int) -> str:
-    # Controls would let a record write to the terminal of whoever looks at it.
-    flat = "".join(char if char.isprintable() else " " for char in text[: 4 * length])
-    flat = " ".join(flat.split())
+    flat = printable(" ".join(text[: 4 * length].split()))
     return flat if len(flat) <= length else flat[: length - 1] + "…"

@@ -16,7 +16,7 @@ import yaml
 
 from services.ops.failure import CommandFailed
 
-_LIBRARY: Final = Path(__file__).parents[1] / "worker" / "prompts"
+LIBRARY: Final = Path(__file__).parents[1] / "worker" / "prompts"
 _DEFAULTS: Final = "prompts.toml"
 
 prompts_app: Final = typer.Typer(
@@ -61,7 +61,7 @@ class Released:
 @prompts_app.command("list")
 def list_(*, library: Library = None, json_: Json = False) -> None:
     """List every released version; the one marked * answers requests that name none."""
-    found = released(library or _LIBRARY)
+    found = released(library or LIBRARY)
     if json_:
         typer.echo(json.dumps([one.facts() for one in found], ensure_ascii=False, indent=1))
         return
@@ -86,7 +86,7 @@ def show(
 ) -> None:
     """Show one version as it is written; without a version, the default one."""
     name, _, version = prompt.partition("@")
-    every = released(library or _LIBRARY)
+    every = released(library or LIBRARY)
     of_name = [one for one in every if one.name == name]
     if not of_name:
         known = ", ".join(sorted({one.name for one in every}))

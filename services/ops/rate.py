@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from services.ops.cells import cell
 from services.ops.failure import CommandFailed
 from services.ops.settings import OpsSettings
 from services.ops.shares import MEASURES, GroupShares, Share, Shares
@@ -94,7 +95,7 @@ def _page(groups: list[GroupShares]) -> Group:
 
 
 def _table(group: GroupShares) -> Table:
-    table = Table(title=group.group, caption=_caption(group), title_justify="left")
+    table = Table(title=cell(group.group), caption=_caption(group), title_justify="left")
     table.add_column("replica")
     for measure in MEASURES:
         table.add_column(f"{measure}\nshare · used /min", justify="right")
@@ -103,7 +104,7 @@ def _table(group: GroupShares) -> Table:
     table.add_column("waiting", justify="right")
     table.add_column("waits for")
     for share in group.shares:
-        table.add_row(*_row(share), style=None if share.is_live else "dim")
+        table.add_row(*map(cell, _row(share)), style=None if share.is_live else "dim")
     return table
 
 

@@ -1,22 +1,22 @@
-"""From flags and the rows of a file to requests that are known to be valid. Pure but for reading.
+"""From flags and the rows of a file to requests that are known to be valid. Pure.
 
 Ids are derived from what is asked, so that the same row asked twice is the same request, whoever
 submits the file again and whenever.
 """
 
-import csv
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 from services.ops.audit import SOURCE
 from services.ops.failure import CommandFailed
+from services.ops.prompt_check import PromptCheck
+from services.ops.rows import Mapped, body_of_row
 from sluice_contracts import (
     CompletionRequested,
     Encoded,
@@ -32,22 +32,8 @@ ROOM_FOR_HEADERS: Final = 2048
 _UNHASHED: Final = frozenset({"request_id", "deadline"})
 _OWN_FIELDS: Final = frozenset({"tier", "key", "message"})
 _DURATION: Final = re.compile(r"\+?(\d+)([smhd])")
+_MOST_TOLD: Final = 10
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """How a row's columns become a request.
-
-    Attributes:
-        variables: Prompt variable to column; empty: every column of a CSV is a variable.
-        fields: Request field (or `tier`, `key`, `message`) to column.
-        id_column: The column with the request id; None derives it.
-    """
-
-    variables: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)
-    id_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,70 +77,8 @@ def duration_from(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the rows of a CSV, TSV or JSON-lines file, one at a time.
-
-    Raises:
-        CommandFailed: The file cannot be read, or a line is not what its kind says.
-    """
-    kind = path.suffix.lower()
-    if kind not in {".csv", ".tsv", ".jsonl", ".ndjson"}:
-        raise CommandFailed(f"{path} is none of .csv, .tsv, .jsonl, .ndjson; convert or rename it")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            if kind in {".csv", ".tsv"}:
-                csv.field_size_limit(REQUEST_BYTES)
-                yield from csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",")
-                return
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _json_object(path, number, line)
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise CommandFailed(f"cannot read {path}: {exc}") from exc
-
-
-def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as exc:
-        raise CommandFailed(f"{path} line {number} is not JSON: {exc.msg}") from None
-    if not isinstance(row, dict):
-        raise CommandFailed(f"{path} line {number} is a {type(row).__name__}; write an object")
-    return row
-
-
-def body_of_row(row: Mapping[str, Any], mapped: Mapped, *, is_table: bool) -> dict[str, Any]:
-    """Turn a row into the fields of a request, without the flags.
-
-    A JSON row without any mapping is the request itself; a CSV row without one fills the prompt's
-    variables by the names of its columns.
-
-    Raises:
-        CommandFailed: A mapped column is not in the row.
-    """
-    body: dict[str, Any] = {}
-    if is_table and not mapped.variables:
-        taken = {mapped.id_column, *mapped.fields.values()}
-        body["variables"] = {name: text for name, text in row.items() if name and name not in taken}
-    elif not is_table and not mapped.variables and not mapped.fields:
-        body.update(row)
-    elif mapped.variables:
-        body["variables"] = {name: _cell(row, col) for name, col in mapped.variables.items()}
-    for name, column in mapped.fields.items():
-        cell = _cell(row, column)
-        if cell not in (None, ""):  # an empty cell says nothing, the default counts
-            body[name] = cell
-    if mapped.id_column is not None:
-        body["request_id"] = str(_cell(row, mapped.id_column))
-    return body
-
-
-def _cell(row: Mapping[str, Any], column: str) -> Any:
-    if column not in row:
-        raise CommandFailed(
-            f"there is no column {column!r}; there are: {', '.join(str(name) for name in row)}"
-        )
-    return row[column]
+class BadRows(CommandFailed):
+    """Rows of a file are no requests; `str()` says which, why, and what to do."""
 
 
 class Submitter:
@@ -165,11 +89,19 @@ class Submitter:
         tier: The tier, unless the row says otherwise.
         key: The ordering key, unless the row says otherwise.
         now: The date of the events, and what a relative deadline counts from.
+        prompts: What prompts and variables are held against; None checks neither.
     """
 
     def __init__(
-        self, flags: Mapping[str, Any], *, tier: Tier | None, key: str | None, now: datetime
+        self,
+        flags: Mapping[str, Any],
+        *,
+        tier: Tier | None,
+        key: str | None,
+        now: datetime,
+        prompts: PromptCheck | None = None,
     ) -> None:
+        self._prompts = prompts
         self._flags = flags
         self._tier = tier
         self._key = key
@@ -208,6 +140,8 @@ class Submitter:
                 f"the request is {len(record.value)} bytes, a request topic takes {REQUEST_BYTES}; "
                 "send less"
             )
+        if self._prompts is not None:
+            self._prompts.check(request)
         return Submission(tier, request, record)
 
     def _tier_of(self, said: Any) -> Tier:
@@ -232,25 +166,37 @@ class Submitter:
 def check_all(
     rows: Iterable[dict[str, Any]], submitter: Submitter, mapped: Mapped, *, is_table: bool
 ) -> Iterator[Submission]:
-    """Build the submissions of a file's rows.
+    """Build the submissions of a file's rows; from the first bad one on, only look for others.
 
     Raises:
-        CommandFailed: A row is not valid, or two rows carry one id; `str()` names the row.
+        BadRows: Rows are not valid, or carry the id of an earlier one; the header is no row.
     """
     first_row: dict[str, int] = {}
+    bad: list[str] = []
+    number = count = 0
     for number, row in enumerate(rows, 1):
         try:
             built = submitter.build(body_of_row(row, mapped, is_table=is_table))
+            _take_id(built.request.request_id, number, first_row)
         except CommandFailed as exc:
-            raise CommandFailed(f"row {number}: {exc}") from None
-        request_id = built.request.request_id
-        if request_id in first_row:
-            raise CommandFailed(
-                f"row {number}: request id {request_id!r} is that of row {first_row[request_id]} "
-                "too; ids are unique for ever"
-            )
-        first_row[request_id] = number
-        yield built
+            count += 1
+            if count <= _MOST_TOLD:
+                bad.append(f"row {number}: {exc}")
+            continue
+        if not count:
+            yield built
+    if count:
+        more = [f"and {count - len(bad)} more"] if count > len(bad) else []
+        raise BadRows("\n  ".join([f"{count} of {number} rows are bad:", *bad, *more]))
+
+
+def _take_id(request_id: str, number: int, first_row: dict[str, int]) -> None:
+    first = first_row.setdefault(request_id, number)
+    if first != number:
+        raise CommandFailed(
+            f"request id {request_id!r} is that of row {first} too; ids are unique for ever, so "
+            "give each row its own"
+        )
 
 
 def utc_now() -> datetime:

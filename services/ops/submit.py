@@ -17,16 +17,19 @@ import typer
 from services.ops.failure import CommandFailed
 from services.ops.following import Following, following
 from services.ops.observed import Observed, as_json, as_line
+from services.ops.printable import printable
+from services.ops.prompt_check import PromptCheck
+from services.ops.prompts import LIBRARY, released
+from services.ops.rows import Mapped, rows_of
 from services.ops.sending import Sender
 from services.ops.settings import OpsSettings
 from services.ops.submission import (
-    Mapped,
+    BadRows,
     Submission,
     Submitter,
     check_all,
     duration_from,
     pairs,
-    rows_of,
     utc_now,
 )
 from services.runtime.connection import connection_options
@@ -98,6 +101,10 @@ def submit(
         str | None, typer.Option(help="File: column of the request id; default: derived.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="File: only the first rows.")] = None,
+    check_prompts: Annotated[
+        bool,
+        typer.Option(help="Check prompt and variables by the prompt library that is here."),
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, send nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcomes, show them.")] = False,
     timeout: Annotated[str, typer.Option(help="Longest wait for the outcomes.")] = "5m",
@@ -105,8 +112,11 @@ def submit(
 ) -> None:
     """Publish one request, or a file of thousands.
 
-    Everything is checked before anything is sent. The ids of a file's rows are derived from what
-    they ask, so that submitting it again makes the same requests, which are answered once.
+    Everything is checked before anything is sent: while a row of a file is bad, nothing of it is,
+    and every bad row is told by its number, the header not counted. With --wait a request that
+    failed, or has no outcome in time, makes it exit with 1. The ids of a file's rows are derived
+    from what they ask, so that submitting it again makes the same requests, which are answered
+    once.
     """
     settings = read(OpsSettings)
     flags = {
@@ -122,8 +132,10 @@ def submit(
     single = {"request_id": request_id or uuid4().hex}
     mapped = Mapped(pairs(map_ or [], "--map"), pairs(field or [], "--field"), id_column)
 
+    prompts = PromptCheck(released(LIBRARY)) if check_prompts and LIBRARY.is_dir() else None
+
     def build() -> Iterator[Submission]:
-        submitter = Submitter(flags, tier=tier, key=key, now=now)
+        submitter = Submitter(flags, tier=tier, key=key, now=now, prompts=prompts)
         if file is None:
             yield submitter.build(single)
             return
@@ -157,11 +169,14 @@ def _check(build: Submissions) -> Whole:
     by_tier: Counter[str] = Counter()
     reply_to: set[str] = set()
     first_id = ""
-    for one in build():
-        first_id = first_id or one.request.request_id
-        by_tier[str(one.tier)] += 1
-        if one.request.reply_to is not None:
-            reply_to.add(one.request.reply_to)
+    try:
+        for one in build():
+            first_id = first_id or one.request.request_id
+            by_tier[str(one.tier)] += 1
+            if one.request.reply_to is not None:
+                reply_to.add(one.request.reply_to)
+    except BadRows as exc:
+        raise CommandFailed(f"nothing was sent, {exc}") from None
     return Whole(by_tier.total(), first_id, dict(by_tier), frozenset(reply_to))
 
 
@@ -231,12 +246,20 @@ def _report(
         typer.echo(json.dumps(facts, ensure_ascii=False))
     else:
         _say(whole, facts, outcomes or {}, dry_run=dry_run)
+    problems = []
+    if failed := sum(seen.kind != "succeeded" for seen in (outcomes or {}).values()):
+        problems.append(
+            f"{failed} of {whole.count} requests failed; `sluice dead-letters list --request-id …` "
+            "shows why, docs/operations.md what to do"
+        )
     if facts.get("missing"):
-        raise CommandFailed(
+        problems.append(
             f"{facts['missing']} of {whole.count} outcomes did not come in time; they may still: "
             "`sluice tail --from-beginning --request-id …`. A request that was answered before is "
             "not answered again; `sluice doctor` tells whether a worker can"
         )
+    if problems:
+        raise CommandFailed("\n".join(problems))
 
 
 def _say(
@@ -246,7 +269,7 @@ def _say(
     if dry_run:
         typer.echo(f"{whole.count} valid, nothing sent ({tiers})")
     elif whole.count == 1:
-        typer.echo(f"submitted {whole.first_id} ({tiers})")
+        typer.echo(printable(f"submitted {whole.first_id} ({tiers})"))
     else:
         typer.echo(f"submitted {whole.count} requests ({tiers})")
     if len(outcomes) == 1:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.ops.cells import cell
 from services.ops.cluster import Cluster
 from services.ops.settings import OpsSettings
 from services.ops.topic_plan import Difference, plan
@@ -96,7 +97,8 @@ def _table(rows: Iterable[Difference]) -> Table:
     for heading in ("topic", "", "is", "wanted", "note"):
         table.add_column(heading, overflow="fold")
     for each in rows:
-        table.add_row(each.topic, each.what, each.current or "-", each.wanted or "-", each.note)
+        said = (each.topic, each.what, each.current or "-", each.wanted or "-", each.note)
+        table.add_row(*map(cell, said))
     return table
 
 

@@ -164,6 +164,7 @@ class Letter:
             "root_id": self.root_id,
             "generation": self.generation,
             "code": self.code,
+            "reason": self.reason,
             "detail": self.detail,
             "attempts": self.attempts,
             "died_at": self.died_at.isoformat(),

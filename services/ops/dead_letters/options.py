@@ -28,6 +28,7 @@ def _many(help_text: str, kind: Any = str) -> Any:
 _OPTIONS: Final[Mapping[str, Any]] = {
     "tier": _many("Only this tier", Tier),
     "code": _many("Only this failure code"),
+    "reason": _many("Only this reason, as `stats --by reason --json` names it"),
     "prompt": _many("Only this prompt, `name` or `name@version`"),
     "tenant": _many("Only this tenant"),
     "key": _many("Only this record key"),
@@ -75,7 +76,7 @@ def _selection(given: Mapping[str, Any]) -> Selection:
         raise CommandFailed(f"--since {since:%F %T} is not before --until {until:%F %T}")
     lists = {
         f"{name}s": tuple(given[name] or ())
-        for name in ("tier", "code", "prompt", "tenant", "key", "request_id")
+        for name in ("tier", "code", "reason", "prompt", "tenant", "key", "request_id")
     }
     return Selection(
         **lists,

@@ -16,6 +16,8 @@ class Selection(BaseModel):
 
     tiers: tuple[Tier, ...] = ()
     codes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    """As a letter's reason has it: the code, and the failure without what varies."""
     prompts: tuple[str, ...] = ()
     """`name` for any version, `name@version` for one."""
     tenants: tuple[str, ...] = ()
@@ -55,6 +57,8 @@ class Selection(BaseModel):
             yield lambda letter: letter.tier in tiers
         if codes := frozenset(self.codes):
             yield lambda letter: letter.code in codes
+        if reasons := frozenset(self.reasons):
+            yield lambda letter: letter.reason in reasons
         if keys := frozenset(self.keys):
             yield lambda letter: letter.key in keys
         if request_ids := frozenset(self.request_ids):
@@ -80,7 +84,7 @@ class Selection(BaseModel):
 
     def excludes(self, other: "Selection") -> bool:
         """Whether no dead letter can be meant by both, as far as their lists tell."""
-        lists = ("tiers", "codes", "tenants", "keys", "request_ids")
+        lists = ("tiers", "codes", "reasons", "tenants", "keys", "request_ids")
         return any(
             (mine := getattr(self, name))
             and (theirs := getattr(other, name))

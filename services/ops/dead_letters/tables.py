@@ -10,9 +10,11 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from services.ops.cells import cell
 from services.ops.dead_letters.letter import Letter
 from services.ops.dead_letters.newest import Newest
 from services.ops.dead_letters.tally import Tally
+from services.ops.printable import printable
 
 _CONTENT: Final = 4_000
 """Characters of a body that are shown; `--json` has all of it."""
@@ -54,10 +56,10 @@ def list_of(newest: Newest, now: datetime, *, width: int) -> RenderableType:
         table.add_column(name, overflow="fold")
     for letter in letters:
         table.add_row(
-            str(letter.place), age(letter.timestamp_ms, now), Text(letter.code, style="red"),
-            str(letter.attempts), str(letter.generation), Text(letter.request_id),
-            Text(letter.tenant), Text(letter.prompt),
-            *([Text(letter.detail[:_DETAIL])] if is_wide else []),
+            str(letter.place), age(letter.timestamp_ms, now), cell(letter.code, "red"),
+            str(letter.attempts), str(letter.generation), cell(letter.request_id),
+            cell(letter.tenant), cell(letter.prompt),
+            *([cell(letter.detail[:_DETAIL])] if is_wide else []),
         )  # fmt: skip
     hidden = newest.total - len(letters)
     more = f"; the newest {len(letters)} are shown, --limit shows more" if hidden else ""
@@ -80,7 +82,7 @@ def stats_of(tally: Tally, now: datetime, *, rows: int) -> RenderableType:
     ranked = tally.ranked()
     for values, row in ranked[:rows]:
         table.add_row(
-            *map(Text, values), f"{row.count:,}", f"{row.count / total.count:.1%}",
+            *map(cell, values), f"{row.count:,}", f"{row.count / total.count:.1%}",
             size(row.size), age(row.oldest_ms, now), age(row.newest_ms, now),
         )  # fmt: skip
     if len(ranked) <= rows:
@@ -94,15 +96,17 @@ def letter_of(letter: Letter, *, with_content: bool) -> RenderableType:
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
     for name, value in letter.facts().items():
-        facts.add_row(name, Text("" if value is None else str(value)))
+        facts.add_row(name, cell(value))
     headers = Table(box=None, show_header=False, pad_edge=False)
     headers.add_column(style="dim")
     headers.add_column(overflow="fold")
     for name, raw in letter.headers:
-        headers.add_row(name, Text("" if raw is None else raw.decode(errors="backslashreplace")))
-    parts: list[RenderableType] = [Panel(facts, title=f"{letter.code}  {letter.place}")]
+        headers.add_row(
+            cell(name), cell(None if raw is None else raw.decode(errors="backslashreplace"))
+        )
+    parts: list[RenderableType] = [Panel(facts, title=cell(f"{letter.code}  {letter.place}"))]
     if letter.history:
-        parts.append(Panel("\n".join(letter.history), title="attempts"))
+        parts.append(Panel(Text("\n").join(map(cell, letter.history)), title="attempts"))
     parts += [Panel(headers, title="headers"), Panel(_content(letter, with_content), title="body")]
     return Group(*parts)
 
@@ -110,7 +114,7 @@ def letter_of(letter: Letter, *, with_content: bool) -> RenderableType:
 def _content(letter: Letter, with_content: bool) -> RenderableType:  # noqa: FBT001
     if letter.is_restricted and not with_content:
         return Text("restricted; --show-restricted shows it", style="yellow")
-    text = content(letter)
+    text = printable(content(letter), lines=True)
     shown = text[:_CONTENT]
     if len(text) > _CONTENT:
         shown += f"\n… {len(text) - _CONTENT} more characters; --json has them"

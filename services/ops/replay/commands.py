@@ -8,6 +8,7 @@ import typer
 from typer import Argument, Option
 
 from services.ops.audit import current_operator
+from services.ops.cells import cell
 from services.ops.dead_letters.commands import progress_bar
 from services.ops.dead_letters.options import AsJson, selecting
 from services.ops.dead_letters.selection import Selection
@@ -15,11 +16,12 @@ from services.ops.dead_letters.tables import console
 from services.ops.failure import CommandFailed
 from services.ops.replay import edit_options as o
 from services.ops.replay import facts, tables
-from services.ops.replay.control import start
+from services.ops.replay.control import run_to_its_end, start
 from services.ops.replay.dry_run import plan_replay
 from services.ops.replay.lane import Operator
-from services.ops.replay.plan import Phase, Plan, Standing
+from services.ops.replay.plan import Plan
 from services.ops.replay.session import Manner, Session, utc_now
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Plans
 from services.ops.replay.teller import Teller
 from services.ops.settings import OpsSettings
@@ -106,7 +108,8 @@ def run(
     """Send a plan's dead letters back: canaries, then the rest at the given pace.
 
     Ctrl-C pauses between two transactions. A run that was killed is taken up by the next; two at
-    once share nothing: the later one takes over, the earlier one says so and ends.
+    once share nothing: the later one takes over, the earlier one says so and ends. Exits with 0
+    when the plan is finished, with 1 when it is not or cannot be run, and says why.
     """
     if rate is not None and spare:
         raise CommandFailed("--rate and --spare contradict each other; give one")
@@ -170,7 +173,7 @@ def status(
     if plan_id is None:
         found = list(asyncio.run(plans.all()).values())[::-1]
         if as_json:
-            typer.echo(json.dumps([facts.standing_facts(each) for each in found]))
+            typer.echo(json.dumps([facts.standing_facts(each, utc_now()) for each in found]))
         else:
             console().print(tables.plans_of(found, utc_now()))
         return
@@ -181,7 +184,7 @@ def status(
 
     standing, progress = asyncio.run(look())
     if as_json:
-        typer.echo(json.dumps(facts.standing_facts(standing, progress)))
+        typer.echo(json.dumps(facts.standing_facts(standing, utc_now(), progress)))
     else:
         console().print(tables.status_of(standing, progress, utc_now()))
 
@@ -208,7 +211,7 @@ def _send(
             report, phase = await Session(plans, standing, operator, manner, tell=tell).run()
         return report, phase, standing.plan.plan_id
 
-    report, phase, name = asyncio.run(go())
+    report, phase, name = run_to_its_end(go())
     if as_json:
         typer.echo(json.dumps(facts.report_facts(name, report, phase)))
     else:
@@ -240,6 +243,6 @@ def _move(
 
     after = asyncio.run(go())
     if as_json:
-        typer.echo(json.dumps(facts.standing_facts(after)))
+        typer.echo(json.dumps(facts.standing_facts(after, utc_now())))
     else:
-        console().print(f"plan {after.plan.plan_id} is {after.phase}")
+        console().print(cell(f"plan {after.plan.plan_id} is {after.phase}"))

@@ -2,17 +2,28 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+import structlog
+from aiokafka.errors import KafkaError
 
 from services.ops.failure import CommandFailed
 from services.ops.replay.lane import Operator
 from services.ops.replay.pace import Pace
-from services.ops.replay.plan import GOOD_FOR, Phase, Standing, overlapping
+from services.ops.replay.plan import overlapping
 from services.ops.replay.run import Report
+from services.ops.replay.standing import GOOD_FOR, HEARD_EVERY, Phase, Standing
 from services.ops.replay.store import Plans, read_standing
-from services.runtime.reading import Follower
+from services.runtime.engine.ports import Indeterminate, Refused
+from services.runtime.reading import Follower, TopicMissing
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+_UNHEARD: Final = (CommandFailed, Indeterminate, Refused, TopicMissing, KafkaError, OSError)
+"""What brokers that are away, or are just choosing leaders, make of a word."""
 
 
 async def start(
@@ -92,6 +103,37 @@ async def obey(plans: Plans, standing: Standing, pace: Pace) -> None:
             pace.stop(f"{found.phase} by {found.changed_by}{because}")
 
     await Follower(plans.options, plans.names.replays, on_record).run()
+
+
+async def keep_heard(
+    plans: Plans, standing: Standing, operator: Operator, *, every: timedelta = HEARD_EVERY
+) -> None:
+    """Write down that the run lives, until cancelled: what is silent for long counts as lost.
+
+    A word that cannot be written is left out. If it matters, the sending fails for the same reason.
+    """
+
+    def decide(before: Standing | None) -> Standing | None:
+        # Of an earlier version speaks whoever changed it since: it may have been taken over.
+        is_ours = before is not None and before.version == standing.version
+        if before is None or not is_ours or before.phase is not Phase.RUNNING:
+            return None
+        return before.heard(operator.now())
+
+    while True:
+        await asyncio.sleep(every.total_seconds())
+        try:
+            await plans.change(standing.plan.plan_id, decide)
+        except _UNHEARD as exc:
+            log.info("plan.word_left_out", plan_id=standing.plan.plan_id, reason=repr(exc))
+
+
+def run_to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run what stops on signals; where a second Ctrl-C ended it, end like any other command."""
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from services.ops.replay.edit import Edit, EditRefused
 from services.ops.replay.learning import estimate, learn
 from services.ops.replay.plan import Findings, Plan, Ranges
 from services.ops.replay.store import Plans
+from services.ops.replay.target import check_targets
 from services.runtime.reading import TopicMissing
 from sluice_contracts import Tier
 
@@ -70,6 +71,8 @@ class DryRun:
         self.counts: Counter[tuple[Tier, str]] = Counter()
         """By the tier that they go to, and prompt."""
         self.characters: Counter[Tier] = Counter()
+        self.highest: dict[Tier, int] = {}
+        """The highest partition number of what goes to a tier."""
 
     def add(self, letter: Letter) -> None:
         """Judge a dead letter."""
@@ -95,6 +98,8 @@ class DryRun:
         prompt = letter.prompt if len(self.counts) < MOST_VALUES else OTHER
         self.counts[tier, prompt] += 1
         self.characters[tier] += size
+        number = letter.record.partition
+        self.highest[tier] = max(self.highest.get(tier, number), number)
         if len(self._samples) < SAMPLES:
             self._samples.append(letter.facts())
 
@@ -138,10 +143,17 @@ async def plan_replay(
     now: datetime,
     watch: Watch,
 ) -> Plan:
-    """Make a plan and look at all it means; nothing is written."""
+    """Make a plan and look at all it means; nothing is written.
+
+    Raises:
+        CommandFailed: A tier's topics cannot take the requests.
+    """
     letters = DeadLetters(plans.options, plans.names)
     handled = await plans.handled(now)
     pinned = await letters.pin(selection)
+    partitions = 1 + max(tp.partition for tp in pinned)
+    if edit.tier is not None:  # known before every dead letter is read
+        await check_targets(plans.options, plans.names, {edit.tier: 0}, partitions=partitions)
     ranges: Ranges = {}
     for tp, inside in pinned.items():
         ranges.setdefault(tp.topic, {})[tp.partition] = inside
@@ -164,6 +176,7 @@ async def plan_replay(
     dry_run = DryRun(plan, now)
     async for letter in letters.select(selection, ranges=pinned, watch=watch):
         dry_run.add(letter)
+    await check_targets(plans.options, plans.names, dry_run.highest, partitions=partitions)
     found = dry_run.findings()
     tiers = sorted({tier for tier, _ in dry_run.counts})
     usual = await learn(plans.options, plans.names, tiers)
@@ -174,8 +187,10 @@ async def plan_replay(
     allowances = {
         tier: exchange.allowance(tier, now=now.timestamp()) if exchange else None for tier in tiers
     }
+    unheard = [tier for tier in tiers if allowances[tier] is None]
     estimated = estimate(dry_run.counts, dry_run.characters, usual, allowances)
-    return plan.model_copy(update={"found": found.model_copy(update={"estimate": estimated})})
+    known = {"estimate": estimated, "unheard": unheard}
+    return plan.model_copy(update={"found": found.model_copy(update=known)})
 
 
 def _date(at_ms: int) -> datetime | None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from services.ops.replay.plan import Phase, Plan, Standing
+from services.ops.replay.plan import Plan
 from services.ops.replay.run import Report
 from services.ops.replay.session import Moment
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Progress
 
 
@@ -15,7 +17,9 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     return plan.model_dump(mode="json", exclude={"handled"})
 
 
-def standing_facts(standing: Standing, progress: Iterable[Progress] = ()) -> dict[str, Any]:
+def standing_facts(
+    standing: Standing, now: datetime, progress: Iterable[Progress] = ()
+) -> dict[str, Any]:
     """Return a plan and its state."""
     rows = list(progress)
     return {
@@ -24,6 +28,8 @@ def standing_facts(standing: Standing, progress: Iterable[Progress] = ()) -> dic
         "changed_at": standing.changed_at.isoformat(),
         "changed_by": standing.changed_by,
         "reason": standing.reason,
+        "heard_at": standing.last_word.isoformat(),
+        "is_lost": standing.is_lost(now),
         "sent": sum(at.sent for at in rows),
         "refused": sum(at.refused for at in rows),
     }

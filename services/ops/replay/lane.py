@@ -89,7 +89,9 @@ class Lane:
         self._producer: Producer | None = None
         tier = names.tier(tp.topic)
         assert tier is not None
-        self._topic: Final = names.requests(plan.edit.tier or tier)
+        self.tier: Final = plan.edit.tier or tier
+        """Where its requests go."""
+        self._topic: Final = names.requests(self.tier)
 
     @property
     def is_done(self) -> bool:

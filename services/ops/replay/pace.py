@@ -1,8 +1,10 @@
 """How fast a replay may send, and whether it may go on at all."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
+
+from sluice_contracts import Tier
 
 _TICK: Final = 0.2
 """Seconds that a lane waits before it asks again."""
@@ -14,24 +16,47 @@ class Stopped(Exception):  # noqa: N818 -- an order, not a failure
     """Nothing more is to be sent; `str()` says why."""
 
 
+class Bucket:
+    """Fills at a rate, and holds no more than a moment's worth.
+
+    Args:
+        rate: Records a second; asked again each time, so that it may change while it runs.
+    """
+
+    def __init__(self, rate: Callable[[], float]) -> None:
+        self.rate: Final = rate
+        self._filled_at = asyncio.get_running_loop().time()
+        self._level = 1.0
+
+    def fill(self) -> int:
+        """Let in what has come since the last time; return how many records it is good for."""
+        now, rate = asyncio.get_running_loop().time(), self.rate()
+        filled = self._level + (now - self._filled_at) * rate
+        self._filled_at, self._level = now, min(filled, max(1.0, rate * _BURST))
+        return int(self._level)
+
+    def drain(self, records: int) -> None:
+        """Take records out."""
+        self._level -= records
+
+
 class Pace:
     """Hands out permission to send, to all lanes together.
 
     Args:
-        rate: Records a second; asked again each time, so that it may change while it runs.
+        buckets: What each tier's requests are taken out of; one bucket for several tiers makes
+            them share its rate, one each lets no tier wait for another's allowance.
         canary: Records that are sent first; the others wait until `pass_canary`. 0 for none.
         sent: Records that earlier runs of the plan have sent.
     """
 
-    def __init__(self, rate: Callable[[], float], *, canary: int, sent: int = 0) -> None:
-        self._rate = rate
+    def __init__(self, buckets: Mapping[Tier, Bucket], *, canary: int, sent: int = 0) -> None:
+        self._buckets = buckets
         self.canaries: Final = max(canary - sent, 0)
         """Canaries that are this run's to send."""
         self._canary_left = self.canaries
         self._passed = asyncio.Event()
         self._stopped: str | None = None
-        self._filled_at = asyncio.get_running_loop().time()
-        self._level = 1.0
         self.canary_sent: Final = asyncio.Event()
         """Set once every canary is handed out."""
         if not self._canary_left:
@@ -51,8 +76,10 @@ class Pace:
         """Send nothing more; the first reason stays."""
         self._stopped = self._stopped or why
 
-    async def take(self, most: int) -> int:
-        """Wait until some may be sent, at least one and at most so many; return how many.
+    async def take(self, tier: Tier, most: int) -> int:
+        """Wait until some may be sent to a tier, at least one and at most so many.
+
+        Returns how many.
 
         Raises:
             Stopped: Nothing more is to be sent.
@@ -60,19 +87,17 @@ class Pace:
         while True:
             if self._stopped is not None:
                 raise Stopped(self._stopped)
-            if granted := self._grant(most):
+            bucket = self._buckets[tier]
+            if granted := self._grant(bucket, most):
                 return granted
-            await asyncio.sleep(min(_TICK, max(0.005, 1 / self._rate())))
+            await asyncio.sleep(min(_TICK, max(0.005, 1 / bucket.rate())))
 
-    def _grant(self, most: int) -> int:
-        now, rate = asyncio.get_running_loop().time(), self._rate()
-        filled = self._level + (now - self._filled_at) * rate
-        self._filled_at, self._level = now, min(filled, max(1.0, rate * _BURST))
-        granted = min(most, int(self._level))
+    def _grant(self, bucket: Bucket, most: int) -> int:
+        granted = min(most, bucket.fill())
         if not self._passed.is_set():
             granted = min(granted, self._canary_left)
             self._canary_left -= granted
             if not self._canary_left:
                 self.canary_sent.set()
-        self._level -= granted
+        bucket.drain(granted)
         return granted

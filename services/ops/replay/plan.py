@@ -1,8 +1,7 @@
-"""A replay as it is written down: an immutable plan, and the state it is in."""
+"""A replay as it is written down: what is meant, for good. Its state is in `standing.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -15,23 +14,18 @@ from services.runtime.reading import Range
 from sluice_contracts import FailureCode, Tier
 from sluice_contracts.failing import NOTHING_TO_REPLAY
 
-GOOD_FOR: Final = timedelta(days=6)
-"""How long a plan can be run: its progress is in a group's offsets, which brokers keep 7 days."""
-
 Ranges = dict[str, dict[int, Range]]
 """Offsets by topic and partition."""
-Reached = dict[str, dict[int, int]]
-"""The next offset by topic and partition."""
-
-
 _NEVER_MENDED: Final = frozenset({FailureCode.INVALID_EVENT, FailureCode.CANCELLED})
 
 
-class _Written(BaseModel):
+class Written(BaseModel):
+    """What stands on `claude.replays.v1`: read by later versions, changed by none."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Handled(_Written):
+class Handled(Written):
     """Dead letters that an earlier plan has dealt with, whether sent back or discarded."""
 
     plan_id: str
@@ -71,7 +65,7 @@ class Handled(_Written):
         return False
 
 
-class Estimate(_Written):
+class Estimate(Written):
     """What sending would use, learnt from what such requests used lately."""
 
     input_tokens: int
@@ -86,7 +80,7 @@ class Estimate(_Written):
     """Which limit makes it take so long."""
 
 
-class Findings(_Written):
+class Findings(Written):
     """What the dry run found."""
 
     selected: int = 0
@@ -108,11 +102,13 @@ class Findings(_Written):
     refusals: list[str] = Field(default_factory=list)
     past_deadline: int = 0
     """Meant, but their own deadline is over: they would fail at once."""
+    unheard: list[Tier] = Field(default_factory=list)
+    """Tiers that requests go to and of which no worker told when the plan was made."""
     samples: list[dict[str, Any]] = Field(default_factory=list)
     estimate: Estimate | None = None
 
 
-class Plan(_Written):
+class Plan(Written):
     """What is to be sent back; never changed once it is written."""
 
     plan_id: str
@@ -198,80 +194,6 @@ class Plan(_Written):
             max_generation=self.max_generation,
             edit=self.edit,
         )
-
-
-class Phase(StrEnum):
-    """Where a plan is in its life."""
-
-    PLANNED = "planned"
-    RUNNING = "running"
-    PAUSED = "paused"
-    CANCELLED = "cancelled"
-    FINISHED = "finished"
-    DISCARDED = "discarded"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing more is sent for this plan, ever."""
-        return self in {Phase.CANCELLED, Phase.FINISHED, Phase.DISCARDED}
-
-
-class Standing(_Written):
-    """A plan and its state: the value of its record on `claude.replays.v1`."""
-
-    plan: Plan
-    phase: Phase = Phase.PLANNED
-    changed_at: AwareDatetime
-    changed_by: str
-    reason: str = ""
-    version: int = 0
-    """Counts the changes: the clocks of two operators differ, the order of the log does not."""
-    reached: Reached | None = None
-    """How far the run that ended was. Brokers forget the offsets of a group that nobody uses, and
-    what was sent before must be known for as long as there are dead letters."""
-
-    def moved(self, phase: Phase, *, by: str, why: str, now: datetime) -> "Standing":
-        """Return the plan in another state."""
-        return self.model_copy(
-            update={
-                "phase": phase, "changed_by": by, "reason": why, "changed_at": now,
-                "version": self.version + 1,
-                "reached": None if phase is Phase.RUNNING else self.reached,
-            }
-        )  # fmt: skip
-
-    def with_reached(self, offsets: Mapping[TopicPartition, int]) -> "Standing":
-        """Return the same state with how far the plan is."""
-        reached: Reached = {}
-        for tp, offset in sorted(offsets.items()):
-            reached.setdefault(tp.topic, {})[tp.partition] = offset
-        return self.model_copy(update={"reached": reached})
-
-    def as_handled(
-        self, offsets: Mapping[TopicPartition, int], *, now: datetime
-    ) -> "Handled | None":
-        """Say what the plan has dealt with, or is about to; None where nothing.
-
-        Args:
-            offsets: Its group's offsets, as far as the brokers remember them.
-            now: The present.
-        """
-        match self.phase:
-            case Phase.PLANNED:
-                return None
-            case Phase.PAUSED | Phase.CANCELLED:
-                if self.reached is not None:
-                    offsets = {
-                        TopicPartition(topic, number): offset
-                        for topic, numbers in self.reached.items()
-                        for number, offset in numbers.items()
-                    }
-                elif now - self.plan.created_at > GOOD_FOR:
-                    return self.plan.as_handled(None)  # forgotten: nothing may be sent twice
-                handled = self.plan.as_handled(offsets)
-            case _:
-                handled = self.plan.as_handled(None)
-        return handled if handled.ranges else None
 
 
 def hopeless_codes(selection: Selection, edit: Edit) -> frozenset[str]:

@@ -1,7 +1,10 @@
-"""Runs a plan: claims its partitions, reads them once, sends what is meant at the given pace."""
+"""Runs a plan: claims its partitions, reads them once, sends what is meant at the given pace.
+
+Tiers are read apart: one that waits for its allowance keeps no other from being read.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +19,7 @@ from services.ops.replay.store import Plans, Progress
 from services.runtime.engine.ports import Transactions
 from services.runtime.kafka import KafkaTransactions
 from services.runtime.reading import Range, Records, open_reader, read_ranges
+from sluice_contracts import Tier
 from sluice_contracts.topics import CARRIED_BYTES
 
 MOST: Final = 200
@@ -77,6 +81,11 @@ class Run:
         self._before = 0
 
     @property
+    def tiers_left(self) -> set[Tier]:
+        """Tiers for which something may be left to send."""
+        return {lane.tier for lane in self.lanes.values() if not lane.is_done}
+
+    @property
     def refused(self) -> int:
         """Dead letters that could not be sent, over all runs."""
         return sum(lane.progress.refused for lane in self.lanes.values())
@@ -101,10 +110,16 @@ class Run:
             for lane in left:
                 stack.push_async_callback(lane.close)
             await _all(lane.claim() for lane in left)
-            await self._send([lane for lane in left if not lane.is_done])
+            await self._send_all([lane for lane in left if not lane.is_done])
         return await self._report()
 
-    async def _send(self, lanes: list[Lane]) -> None:
+    async def _send_all(self, lanes: Sequence[Lane]) -> None:
+        by_tier: dict[Tier, list[Lane]] = {}
+        for lane in lanes:
+            by_tier.setdefault(lane.tier, []).append(lane)
+        await _all(self._send(of_tier) for of_tier in by_tier.values())
+
+    async def _send(self, lanes: Sequence[Lane]) -> None:
         queues: dict[TopicPartition, asyncio.Queue[Records | None]] = {
             lane.tp: asyncio.Queue(maxsize=1) for lane in lanes
         }
@@ -139,7 +154,7 @@ class Run:
         letters = [Letter(tier, record) for record in records]
         meant = [letter for letter in letters if self._is_meant(letter)]
         while meant:
-            granted = await self._pace.take(min(len(meant), MOST))
+            granted = await self._pace.take(lane.tier, min(len(meant), MOST))
             batch, meant = meant[:granted], meant[granted:]
             # What is not meant between two that are is passed over with the first of them.
             upto = meant[0].record.offset if meant else records[-1].offset + 1

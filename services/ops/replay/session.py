@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.ops.replay.allowance import Exchange, SpareRate, keep_adjusting
-from services.ops.replay.control import conclude, obey, stop_on_signals
+from services.ops.replay.control import conclude, keep_heard, obey, stop_on_signals
 from services.ops.replay.lane import Operator
 from services.ops.replay.outcomes import Outcomes, topics_for
-from services.ops.replay.pace import Pace
-from services.ops.replay.plan import Phase, Standing
+from services.ops.replay.pace import Bucket, Pace
 from services.ops.replay.run import Report, Run
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Plans
 from services.ops.replay.watchman import Watchman
 from services.runtime.reading import Follower
@@ -76,7 +76,8 @@ class Session:
         self._manner = manner
         self._tell = tell
         self._tiers: Final = sorted(standing.plan.tiers)
-        self._spare: Final = {tier: SpareRate() for tier in self._tiers}
+        # Of every tier: what an edit makes no request of is paced too, and counted nowhere before.
+        self._spare: Final = {tier: SpareRate() for tier in Tier}
 
     async def run(self) -> tuple[Report, Phase]:
         """Send, and write down what it came to."""
@@ -84,7 +85,7 @@ class Session:
         progress = await plans.progress(plan)
         before = sum(at.refused for at in progress.values())
         sent = sum(at.sent for at in progress.values())
-        pace = Pace(self._rate, canary=manner.canary, sent=sent)
+        pace = Pace(self._buckets(), canary=manner.canary, sent=sent)
         run = Run(plan, plans, self._operator, pace)
         topics = topics_for(plans.names, self._tiers)
         outcomes = Outcomes(plan.plan_id, plans.options, topics, since_ms=int(time.time() * 1000))
@@ -92,6 +93,7 @@ class Session:
         beside = [
             watchman.watch(lambda: run.refused - before),
             obey(plans, self._standing, pace),
+            keep_heard(plans, self._standing, self._operator),
             self._keep_telling(run, pace, outcomes),
         ]
         if manner.rate is None:
@@ -102,15 +104,21 @@ class Session:
             self._tell(self._moment(run, outcomes, 0.0))
         return report, await conclude(plans, self._standing, self._operator, report)
 
-    def _rate(self) -> float:
+    def _buckets(self) -> Mapping[Tier, Bucket]:
+        given = self._manner.rate
+        if given is not None:
+            return dict.fromkeys(Tier, Bucket(lambda: given))  # one: the rate is that of the plan
+        # Each its own: what one tier has to spare does not wait for what another has not.
+        return {tier: Bucket(_rate_of(spare)) for tier, spare in self._spare.items()}
+
+    def _rate(self, run: Run) -> float:
         if self._manner.rate is not None:
             return self._manner.rate
-        # One pace for all tiers, so that of the one that has least to spare.
-        return min(spare.rate for spare in self._spare.values())
+        return sum(spare.rate for tier, spare in self._spare.items() if tier in run.tiers_left)
 
     async def _keep_telling(self, run: Run, pace: Pace, outcomes: Outcomes) -> None:
         while True:
-            self._tell(self._moment(run, outcomes, 0.0 if pace.stopped else self._rate()))
+            self._tell(self._moment(run, outcomes, 0.0 if pace.stopped else self._rate(run)))
             await asyncio.sleep(_TOLD)
 
     def _moment(self, run: Run, outcomes: Outcomes, rate: float) -> Moment:
@@ -134,6 +142,10 @@ async def running(beside: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _rate_of(spare: SpareRate) -> Callable[[], float]:
+    return lambda: spare.rate
 
 
 def _follow_spare(plans: Plans, spare: Mapping[Tier, SpareRate]) -> list[Coroutine[Any, Any, None]]:

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from services.ops.audit import action_audited
 from services.ops.failure import CommandFailed
-from services.ops.replay.plan import Handled, Phase, Plan, Standing
+from services.ops.replay.plan import Handled, Plan
+from services.ops.replay.standing import Phase, Standing
 from services.runtime.engine.ports import Fenced, Indeterminate, Output, Partition
 from services.runtime.kafka import KafkaTransactions
 from services.runtime.reading import Options, scan

@@ -9,12 +9,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from services.ops.cells import cell
 from services.ops.dead_letters.tables import age, size
-from services.ops.replay.plan import Estimate, Findings, Phase, Plan, Standing
+from services.ops.replay.plan import Estimate, Findings, Plan
 from services.ops.replay.run import Report
+from services.ops.replay.standing import Phase, Standing
 from services.ops.replay.store import Progress
 
 _SAMPLES = 5
+_LOST = "lost"
+"""In place of `running` where nobody runs it."""
 
 
 def plan_of(plan: Plan) -> RenderableType:
@@ -23,16 +27,20 @@ def plan_of(plan: Plan) -> RenderableType:
     parts: list[RenderableType] = [_facts(plan), _causes(found)]
     notes = [*_notes(found)]
     if notes:
-        parts.append(Panel("\n".join(notes), title="look at this first", border_style="yellow"))
+        parts.append(
+            Panel(
+                Text("\n").join(map(cell, notes)), title="look at this first", border_style="yellow"
+            )
+        )
     if found.samples:
         samples = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("place", "request_id", "tenant", "prompt", "code"):
             samples.add_column(name)
         for sample in found.samples[:_SAMPLES]:
-            samples.add_row(*(Text(str(sample[name])) for name in
+            samples.add_row(*(cell(sample[name]) for name in
                               ("place", "request_id", "tenant", "prompt", "code")))  # fmt: skip
         parts.append(Panel(samples, title=f"{min(len(found.samples), _SAMPLES)} of them"))
-    return Panel(Group(*parts), title=f"replay plan {plan.plan_id}")
+    return Panel(Group(*parts), title=cell(f"replay plan {plan.plan_id}"))
 
 
 def _facts(plan: Plan) -> RenderableType:
@@ -52,7 +60,7 @@ def _facts(plan: Plan) -> RenderableType:
         rows["died"] = f"{found.oldest:%F %T} to {found.newest:%F %T} UTC"
     rows |= _costs(found.estimate)
     for name, value in rows.items():
-        table.add_row(name, Text(value))
+        table.add_row(name, cell(value))
     return table
 
 
@@ -83,7 +91,7 @@ def _causes(found: Findings) -> RenderableType:
     for tier in tiers:
         table.add_column(tier, justify="right")
     for code, counts in found.by_cause.items():
-        table.add_row(Text(code, style="red"), *(f"{counts.get(tier, 0):,}" for tier in tiers))
+        table.add_row(cell(code, "red"), *(f"{counts.get(tier, 0):,}" for tier in tiers))
     return table
 
 
@@ -104,6 +112,12 @@ def _notes(found: Findings) -> Iterable[str]:
     if found.refused:
         yield f"{found.refused:,} left out, the edit makes no request of them:"
         yield from (f"  {refusal}" for refusal in found.refusals)
+    if found.unheard:
+        variables = ", ".join(f"CLAUDE__{tier.upper()}__MODEL" for tier in found.unheard)
+        yield (
+            f"no worker tells of tier {', '.join(found.unheard)}: see that one runs, and which "
+            f"model serves it ({variables})"
+        )
 
 
 def plans_of(standings: Iterable[Standing], now: datetime) -> RenderableType:
@@ -113,9 +127,10 @@ def plans_of(standings: Iterable[Standing], now: datetime) -> RenderableType:
         table.add_column(name, justify="right" if name in {"requests", "age"} else "left")
     for standing in standings:
         plan = standing.plan
+        state = _LOST if standing.is_lost(now) else standing.phase
         table.add_row(
-            plan.plan_id, standing.phase, f"{plan.found.selected:,}",
-            age(int(plan.created_at.timestamp() * 1000), now), Text(plan.by), Text(plan.why),
+            cell(plan.plan_id), state, f"{plan.found.selected:,}",
+            age(int(plan.created_at.timestamp() * 1000), now), cell(plan.by), cell(plan.why),
         )  # fmt: skip
     return table if table.row_count else Text("no replay plan yet; `sluice replay plan` makes one")
 
@@ -130,7 +145,17 @@ def status_of(standing: Standing, progress: Iterable[Progress], now: datetime) -
     table.add_column(overflow="fold")
     since = age(int(standing.changed_at.timestamp() * 1000), now)
     why = f": {standing.reason}" if standing.reason else ""
-    table.add_row("state", Text(f"{standing.phase} by {standing.changed_by}, {since} ago{why}"))
+    table.add_row("state", cell(f"{standing.phase} by {standing.changed_by}, {since} ago{why}"))
+    if standing.is_lost(now):
+        silent = age(int(standing.last_word.timestamp() * 1000), now)
+        table.add_row(
+            _LOST,
+            cell(
+                f"not heard of since {standing.last_word:%F %T} UTC, {silent} ago: killed, or cut "
+                f"off from Kafka; `sluice replay run {plan.plan_id}` goes on where it stopped",
+                "yellow",
+            ),
+        )
     table.add_row("sent", f"{sent:,} of {plan.found.selected:,}")
     if refused:
         table.add_row("refused", f"{refused:,}, still dead letters; the audit topic says why")
@@ -153,4 +178,4 @@ def report_of(plan_id: str, report: Report, phase: Phase) -> RenderableType:
         lines.append(f"stopped: {report.stopped}")
     if not report.is_complete and phase is Phase.PAUSED:
         lines.append(f"go on with  sluice replay resume {plan_id}")
-    return Text("\n".join(lines))
+    return cell("\n".join(lines), lines=True)

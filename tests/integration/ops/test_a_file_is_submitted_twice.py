@@ -55,14 +55,18 @@ async def test_it_makes_the_same_requests(
 async def test_a_bad_row_sends_nothing(
     sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames, tmp_path: Path
 ) -> None:
-    """The last row of a file is bad: the error names it, and no request was sent."""
+    """Two rows of a file are bad: the error names both, and no request was sent."""
     path = tmp_path / "requests.jsonl"
     rows = [{"messages": [{"role": "user", "content": f"q{n}"}]} for n in range(50)]
-    path.write_text("\n".join(map(json.dumps, [*rows, {"messages": "no list"}])))
+    path.write_text(
+        "\n".join(map(json.dumps, [*rows, {"messages": "no list"}, {"prompt": "no-such"}]))
+    )
     ended = await sluice("submit", str(path), "--tier", "opus")
 
     assert ended.code == 1
+    assert "nothing was sent, 2 of 52 rows are bad" in ended.err
     assert "row 51: messages" in ended.err
+    assert "row 52: there is no prompt 'no-such'" in ended.err
     assert "Traceback" not in ended.err
     assert [] == await read_all(kafka_settings, [topics.requests(Tier.OPUS)])
 

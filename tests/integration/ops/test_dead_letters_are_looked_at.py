@@ -36,6 +36,25 @@ async def test_they_are_counted_listed_and_shown(
     )
 
 
+async def test_a_reason_that_was_counted_is_a_filter(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """What `stats --by reason` says is what `--reason` takes, one or several."""
+    await write_letters(kafka_settings, topics, 6)
+
+    by_reason = ("dead-letters", "stats", "--by", "reason", "--json")
+    rows = json.loads((await sluice(*by_reason)).out)["rows"]
+    reasons = [row["reason"] for row in rows]
+    one = await sluice("dead-letters", "list", "--reason", reasons[0], "--json")
+    both = await sluice(*by_reason, "--reason", reasons[0], "--reason", reasons[1])
+
+    assert {("refused: detail …", 3), ("timed_out: detail …", 3)} == {
+        (row["reason"], row["count"]) for row in rows
+    }
+    assert [reasons[0]] * 3 == [json.loads(line)["reason"] for line in one.out.splitlines()]
+    assert 6 == json.loads(both.out)["total"]
+
+
 async def test_what_is_not_there_is_told(sluice: Command, topics: TopicNames) -> None:
     """The message says what to type instead."""
     ended = await sluice("dead-letters", "show", "haiku/0/99")

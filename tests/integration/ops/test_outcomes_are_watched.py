@@ -9,9 +9,16 @@ from aiokafka import AIOKafkaProducer
 from services.ops.sending import Sender
 from services.runtime.connection import connection_options
 from services.runtime.settings import KafkaSettings
-from sluice_contracts import CompletionSucceeded, Encoded, Tier, TopicNames, encode
+from sluice_contracts import (
+    CompletionFailed,
+    CompletionSucceeded,
+    Encoded,
+    Tier,
+    TopicNames,
+    encode,
+)
 from tests.integration.ops.conftest import Command, read_all
-from tests.unit.ops.test_observed import AT, SUCCEEDED
+from tests.unit.ops.test_observed import AT, FAILED, SUCCEEDED
 
 pytestmark = pytest.mark.kafka
 
@@ -67,6 +74,26 @@ async def test_a_person_waits_for_the_outcome(
     assert ended.code == 0, ended.err
     assert ({"succeeded": 1}, 0) == (facts["outcomes"], facts["missing"])
     assert facts["outcome"]["event"]["text"] == "42"
+
+
+async def test_a_request_that_failed_is_a_failure(
+    sluice: Command, kafka_settings: KafkaSettings, topics: TopicNames
+) -> None:
+    """Whoever waits in a script learns it from the exit code; the facts come all the same."""
+    event = CompletionFailed.model_validate({**FAILED, "request_id": "mine", "tier": "opus"})
+    waiting = asyncio.ensure_future(
+        sluice("submit", "--tier", "opus", "--message", "hi", "--id", "mine", "--wait", "--json")
+    )
+    requests = [topics.requests(Tier.OPUS)]
+    while not await read_all(kafka_settings, requests):  # noqa: ASYNC110 -- the topic cannot tell
+        await asyncio.sleep(0.05)
+    async with Sender.open(kafka_settings) as sender:
+        await sender.send(topics.results(Tier.OPUS), encode(event, source="/test", time=AT))
+    ended = await waiting
+
+    assert {"output_invalid": 1} == json.loads(ended.out)["outcomes"]
+    assert 1 == ended.code
+    assert "1 of 1 requests failed" in ended.err
 
 
 async def test_an_outcome_that_does_not_come_is_said(sluice: Command) -> None:

@@ -56,7 +56,7 @@ def test_a_result_is_one_line() -> None:
 
     assert line == (
         "12:00:01  haiku   succeeded    r-1                       ticket-triage@1  "
-        "812→35 tokens  $0.0010  1.25 s  card lost [31m"
+        "812→35 tokens  $0.0010  1.25 s  card lost \\x1b[31m"
     )
 
 

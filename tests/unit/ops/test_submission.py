@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from services.ops.failure import CommandFailed
+from services.ops.prompt_check import PromptCheck
+from services.ops.prompts import LIBRARY, released
+from services.ops.rows import Mapped, body_of_row, rows_of
 from services.ops.submission import (
-    Mapped,
+    BadRows,
     Submission,
     Submitter,
-    body_of_row,
     check_all,
     deadline_from,
     pairs,
-    rows_of,
 )
 from sluice_contracts import Tier, decode_request
 from sluice_contracts import headers as h
@@ -143,6 +144,68 @@ def test_a_bad_row_is_named() -> None:
     """The error of a file says which row it is."""
     with pytest.raises(CommandFailed, match=r"row 2: there is no column 'body'; there are: other"):
         built([ROWS[0], {"other": "x"}])
+
+
+def test_every_bad_row_is_told() -> None:
+    """Ten by number, the others counted; nothing is handed out after the first."""
+    rows = [ROWS[0], *({"other": str(number)} for number in range(12))]
+    handed: list[Submission] = []
+    with pytest.raises(BadRows) as caught:
+        handed.extend(check_all(iter([*rows, ROWS[1]]), submitter(), TRIAGE, is_table=True))
+    told = str(caught.value).splitlines()
+    assert "12 of 14 rows are bad:" == told[0]
+    assert [f"  row {number}" for number in range(2, 12)] == [
+        line.partition(":")[0] for line in told[1:-1]
+    ]
+    assert "  and 2 more" == told[-1]
+    assert 1 == len(handed)
+
+
+def test_cells_without_a_column_are_not_dropped(tmp_path: Path) -> None:
+    """A comma that nobody quoted would cut a text in two and lose its end."""
+    path = tmp_path / "t.csv"
+    path.write_text("id,body\n7,lost, and found\n")
+    with pytest.raises(BadRows, match=r"row 1: it has 3 cells and the header 2; quote"):
+        built(list(rows_of(path)))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"prompt": "no-such"}, r"there is no prompt 'no-such'; released: contract-review, "),
+        ({"prompt": "ticket-triage@7"}, r"prompt 'ticket-triage' has no version '7'; released: 1"),
+        ({"prompt": "ticket-triage@x"}, r"has no version 'x'"),
+        ({}, r"prompt 'ticket-triage@1' needs variable 'text' .*--var text=…"),
+        ({"variables": {"text": None}}, r"needs variable 'text'"),
+        ({"variables": {"text": "a", "txt": "b"}}, r"takes text, .* and not variable 'txt'"),
+        ({"variables": {"text": "a", "labels": "x,y"}}, r"'labels' must be a list of different"),
+    ],
+)
+def test_what_a_worker_would_not_render_is_found_before(body: dict[str, Any], said: str) -> None:
+    """By the rules of the worker, on the library that is here."""
+    with pytest.raises(CommandFailed, match=said):
+        _checking().build(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"variables": {"text": ""}},
+        {"variables": {"text": "a", "labels": ["x", "y"], "product": None}},
+        {"prompt": "ticket-triage@1", "variables": {"text": "a"}},
+        {"prompt": None, "message": "hi"},
+    ],
+)
+def test_what_a_worker_renders_passes(body: dict[str, Any]) -> None:
+    """Empty is not missing, and a request without a prompt has none to check."""
+    assert _checking().build(body)
+
+
+def _checking() -> Submitter:
+    prompts = PromptCheck(released(LIBRARY))
+    return Submitter(
+        {"prompt": "ticket-triage"}, tier=Tier.HAIKU, key=None, now=NOW, prompts=prompts
+    )
 
 
 def test_no_tier_is_explained() -> None:

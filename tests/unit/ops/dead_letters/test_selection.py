@@ -31,6 +31,9 @@ def _letter(
         ({}, True),
         ({"codes": ("refused", "truncated")}, True),
         ({"codes": ("truncated",)}, False),
+        ({"reasons": ("refused: no …",)}, True),
+        ({"reasons": ("refused",)}, False),
+        ({"reasons": ("refused: no …",), "codes": ("truncated",)}, False),
         ({"tiers": (Tier.HAIKU,)}, True),
         ({"tiers": (Tier.OPUS,)}, False),
         ({"keys": ("k",)}, True),
@@ -49,7 +52,13 @@ def _letter(
 )
 def test_conditions_on_headers(given: dict[str, Any], *, is_meant: bool) -> None:
     """Each condition lets through what it says and nothing else."""
-    assert is_meant is Selection(**given).test()(_letter(age_s=60))
+    letter = _letter({"x-failure-reason": "refused: no …"}, age_s=60)
+    assert is_meant is Selection(**given).test()(letter)
+
+
+def test_a_stranger_without_a_reason_is_found_by_its_code() -> None:
+    """As `stats --by reason` counts it."""
+    assert Selection(reasons=("refused",)).test()(_letter())
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,7 @@ def test_filters_that_cannot_meet_exclude_each_other() -> None:
     assert refused.excludes(Selection(codes=("truncated",)))
     assert not refused.excludes(Selection(codes=("truncated", "refused")))
     assert not refused.excludes(Selection(tenants=("a",)))
+    assert Selection(reasons=("refused: a",)).excludes(Selection(reasons=("refused: b",)))
 
 
 def test_a_filter_is_said_in_words() -> None:
@@ -131,4 +141,5 @@ def test_a_filter_is_said_in_words() -> None:
     assert "codes refused or truncated, min_attempts 2" == (
         Selection(codes=("refused", "truncated"), min_attempts=2).describe()
     )
+    assert "reasons refused: no …" == Selection(reasons=("refused: no …",)).describe()
     assert "everything" == Selection().describe()

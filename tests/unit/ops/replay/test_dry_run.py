@@ -1,11 +1,10 @@
 """What a plan means, what it leaves out and why, and what it would cost."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from services.ops.dead_letters.letter import Letter
@@ -14,7 +13,7 @@ from services.ops.replay.allowance import Allowance, Exchange, SpareRate
 from services.ops.replay.dry_run import DryRun, Ids
 from services.ops.replay.edit import Edit
 from services.ops.replay.learning import Usual, estimate
-from services.ops.replay.plan import Handled, Phase, Plan, Standing, overlapping
+from services.ops.replay.plan import Handled, Plan, overlapping
 from services.runtime.reading import Range
 from sluice_contracts import Tier
 
@@ -67,29 +66,6 @@ def test_what_was_left_out_as_hopeless_is_not_dealt_with() -> None:
     later = _plan(selection=Selection(codes=("cancelled",)), handled=[earlier])
     assert "handled" == _why_left_out(later.model_copy(update={"selection": Selection()}))
     assert _why_left_out(later, x_failure_code="cancelled") is None
-
-
-def _halted(phase: Phase, **given: Any) -> Standing:
-    return Standing(plan=_plan(), phase=phase, changed_at=NOW, changed_by="ada", **given)
-
-
-def _end_of(standing: Standing, offsets: dict[TopicPartition, int], days: int) -> int | None:
-    handled = standing.as_handled(offsets, now=NOW + timedelta(days=days))
-    return None if handled is None else handled.ranges[TOPIC][0].end
-
-
-def test_a_halted_plan_remembers_how_far_it_came_longer_than_brokers_do() -> None:
-    """Where nobody knows any more, all of it counts as sent: nothing may be sent twice."""
-    here = TopicPartition(TOPIC, 0)
-    paused = _halted(Phase.PAUSED)
-    settled = paused.with_reached({here: 40})
-    assert 30 == _end_of(paused, {here: 30}, 1)
-    assert 100 == _end_of(paused, {}, 8)
-    assert 40 == _end_of(settled, {}, 8)
-    assert _end_of(settled.with_reached({here: 0}), {}, 8) is None
-    resumed = settled.moved(Phase.RUNNING, by="bob", why="", now=NOW)
-    assert (None, 1) == (resumed.reached, resumed.version)
-    assert 100 == _end_of(resumed, {here: 50}, 1)
 
 
 def test_what_is_meant_is_counted_and_sampled() -> None:
