@@ -114,12 +114,18 @@ class Buckets:
         self.input_tokens.level -= input_tokens
         self.output_tokens.level -= output_tokens
 
-    def give_back(self, requests: float, input_tokens: float, output_tokens: float) -> None:
+    def give_back(
+        self, requests: float, input_tokens: float, output_tokens: float, now: float
+    ) -> None:
         """Return what was charged too much, or charge more: negative amounts.
 
         What lifts a level above its depth is for whoever waits now; the next refill forgets the
-        rest. Were it cut off first, calls that use less than expected would waste allowance.
+        rest. Were it cut off first, calls that use less than expected would waste allowance: so
+        the refill up to `now` comes before, and the waiters are served as of the same moment.
         """
+        self.requests.advance(now)
+        self.input_tokens.advance(now)
+        self.output_tokens.advance(now)
         self.take(-requests, -input_tokens, -output_tokens)
 
     def lower(self, debt: Amounts, now: float) -> None:

@@ -186,12 +186,13 @@ class Pool:
 
     def settle(self, reservation: Reservation, usage: TokenUsage | None) -> None:
         """Charge a finished call; `Reservation` calls this."""
+        now = self._loop.time()
         self.in_flight -= 1
         if usage is not None:
             ask = reservation.ask
             charged = usage.input_tokens + usage.cache_creation_input_tokens
             more_in, more_out = charged - ask.input_tokens, usage.output_tokens - ask.output_tokens
-            self.buckets.give_back(0.0, -more_in, -more_out)
+            self.buckets.give_back(0.0, -more_in, -more_out, now)
             self.demand.corrected(more_in, more_out)
             if reservation.waited > 0:
                 self.queue.correct(ask, more_in + more_out)
@@ -199,19 +200,21 @@ class Pool:
                 # The call that ended counts: alone under a cap of one, it is what wins it back.
                 self.concurrency.succeeded(self.in_flight + 1)
                 self._witness.settled(ask, usage)
-        self.pump()
+        self._pump(now)
 
     def give_back(self, reservation: Reservation) -> None:
         """Undo a grant; `Reservation` calls this."""
-        ask = reservation.ask
+        ask, now = reservation.ask, self._loop.time()
         self.in_flight -= 1
-        self.buckets.give_back(1.0, ask.input_tokens, ask.output_tokens)
+        self.buckets.give_back(1.0, ask.input_tokens, ask.output_tokens, now)
         self.demand.undone(ask)
-        self.pump()
+        self._pump(now)
 
     def pump(self) -> None:
         """Grant what can be granted now, and set the timer for what can be next."""
-        now = self._loop.time()
+        self._pump(self._loop.time())
+
+    def _pump(self, now: float) -> None:
         if self.held_for is not None and now >= self.held_until:
             self.held_for = None
             self.buckets.drain(now)  # what was saved up meanwhile would come all at once
