@@ -21,6 +21,8 @@ from sluice_contracts import TokenUsage
 
 TOLD_LATE: Final = 5.0
 """Seconds by which two replicas may differ over the end of one hold."""
+SLACK_DEPTH: Final = 5.0
+"""How many times more may be saved up of a limit that the fleet is far from."""
 SAME: Final = 0.5
 """Seconds by which the end of a hold may come later than known and still be the same hold."""
 
@@ -125,16 +127,29 @@ class Pool:
         """What this replica may use, per second."""
         return Amounts(*(bucket.rate for bucket in self.buckets))
 
-    def change(self, rates: Amounts, equal: Amounts | None = None) -> None:
+    def change(
+        self,
+        rates: Amounts,
+        equal: Amounts | None = None,
+        slack: tuple[bool, bool, bool] = (False, False, False),
+    ) -> None:
         """Take other rates per second from now on.
 
         Args:
             rates: This replica's part.
             equal: The part it would have if all had the same. A small part may save up as much as
                 an equal one: else calls larger than what a moment brings would waste it.
+            slack: Which limits the fleet is far from. More of those may be saved up: else a large
+                call would hold up the next ones by a limit that nobody is short of.
         """
         depths = Amounts(*map(max, rates, equal or rates)).times(self._burst)
-        self.buckets.change(rates, depths, self._loop.time())
+        most = Amounts(
+            *(
+                depth * (SLACK_DEPTH if is_slack else 1.0)
+                for depth, is_slack in zip(depths, slack, strict=True)
+            )
+        )
+        self.buckets.change(rates, depths, self._loop.time(), most)
         self.pump()
 
     def hold(self, until: float, kind: HoldKind, *, is_told: bool = False) -> bool:
