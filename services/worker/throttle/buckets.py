@@ -44,11 +44,12 @@ class Amounts(NamedTuple):
 class Bucket:
     """One limit: `rate` a second, refilled continuously, at most `depth` saved."""
 
-    __slots__ = ("depth", "level", "rate", "updated")
+    __slots__ = ("depth", "level", "most", "rate", "updated")
 
     def __init__(self, now: float, *, rate: float = 0.0, depth: float = 0.0) -> None:
         self.rate = rate
         self.depth = depth
+        self.most = depth
         self.level = 0.0
         self.updated = now
 
@@ -58,14 +59,18 @@ class Bucket:
         if elapsed > 0.0:
             self.updated = now
             level = self.level + self.rate * elapsed
-            self.level = min(self.depth, level)
+            self.level = min(self.most, level)
 
-    def change(self, rate: float, depth: float, now: float) -> None:
-        """Set another rate and depth from now on; a level above the new depth is lost."""
+    def change(self, rate: float, depth: float, now: float, most: float | None = None) -> None:
+        """Set another rate and depth from now on; what was saved up beyond them is lost.
+
+        `most` is what may be saved up, where that is more than what a call has to wait for.
+        """
         self.advance(now)
         self.rate = rate
         self.depth = depth
-        self.level = min(self.level, depth)
+        self.most = depth if most is None else most
+        self.level = min(self.level, self.most)
 
     def delay(self, cost: float) -> float:
         """Return the seconds until `cost` gets through, as of the last `advance`."""
@@ -95,10 +100,12 @@ class Buckets:
         yield self.input_tokens
         yield self.output_tokens
 
-    def change(self, rates: Amounts, depths: Amounts, now: float) -> None:
-        """Set the rates per second, and how much each bucket saves up."""
-        for bucket, rate, depth in zip(self, rates, depths, strict=True):
-            bucket.change(rate, depth, now)
+    def change(
+        self, rates: Amounts, depths: Amounts, now: float, most: Amounts | None = None
+    ) -> None:
+        """Set the rates per second, the depths, and how much each bucket saves up."""
+        for bucket, rate, depth, saved in zip(self, rates, depths, most or depths, strict=True):
+            bucket.change(rate, depth, now, saved)
 
     def delay(self, input_tokens: float, output_tokens: float, now: float) -> float:
         """Return the seconds until one call of this size gets through all three."""
@@ -114,12 +121,18 @@ class Buckets:
         self.input_tokens.level -= input_tokens
         self.output_tokens.level -= output_tokens
 
-    def give_back(self, requests: float, input_tokens: float, output_tokens: float) -> None:
+    def give_back(
+        self, requests: float, input_tokens: float, output_tokens: float, now: float
+    ) -> None:
         """Return what was charged too much, or charge more: negative amounts.
 
         What lifts a level above its depth is for whoever waits now; the next refill forgets the
-        rest. Were it cut off first, calls that use less than expected would waste allowance.
+        rest. Were it cut off first, calls that use less than expected would waste allowance: so
+        the refill up to `now` comes before, and the waiters are served as of the same moment.
         """
+        self.requests.advance(now)
+        self.input_tokens.advance(now)
+        self.output_tokens.advance(now)
         self.take(-requests, -input_tokens, -output_tokens)
 
     def lower(self, debt: Amounts, now: float) -> None:

@@ -16,6 +16,8 @@ BACKLOG: Final = 2.0
 nothing on top: a replica that has to queue for a moment uses its part, one with room wastes it."""
 ROOM: Final = 2.0
 """A replica that one bucket holds back wants this many times what it can use of the others."""
+OFF: Final = 0.05
+"""Part of the budget by which a claim must be off to be corrected before the next round."""
 UNKNOWN_FLEET: Final = 20
 """How many replicas to assume before the topic was ever read."""
 
@@ -48,6 +50,7 @@ class Group:
         self._replica = replica
         self._lost_share = settings.lost_share
         self._safety = settings.safety
+        self._wanted = ZERO
         self._claim = ZERO
         self._refused = 0
         self._was = ZERO
@@ -58,6 +61,7 @@ class Group:
         """Claim a part, and say where this replica stands."""
         waits_for = self.pool.waited_for()
         wants = self._wants(now, waits_for)
+        self._wanted = wants
         self._claim = self.division.target(self._replica, wants)
         pool, known = self.pool, self.allowance.known(now)
         head = pool.queue.peek()
@@ -66,6 +70,7 @@ class Group:
             used=pool.demand.used(now),
             claim=self._claim,
             holds=self.division.holds(self._replica),
+            total=Amounts(*pool.demand.total),
             limits=None if known is None else known[0],
             limits_age=0.0 if known is None else known[1],
             readings=self.allowance.readings(),
@@ -84,6 +89,17 @@ class Group:
             binding=pool.binding,
         )
 
+    def is_off(self) -> bool:
+        """Whether this replica's claim is far from what it should have and can get, or let go."""
+        division = self.division
+        should = division.target(self._replica, self._wanted)
+        return any(
+            (part - claim > OFF * budget and free > OFF * budget) or claim - part > OFF * budget
+            for part, claim, budget, free in zip(
+                should, self._claim, division.budget, division.free, strict=True
+            )
+        )
+
     def share(self) -> None:
         """Use what the log gives, or the last claim where that is less."""
         held = self.division.holds(self._replica)
@@ -98,7 +114,8 @@ class Group:
             )
         )
         self._was, self._fleet = rates, max(1, len(self.division.members))
-        self.pool.change(rates, self.division.budget.times(1.0 / self._fleet))
+        equal = self.division.budget.times(1.0 / self._fleet)
+        self.pool.change(rates, equal, self.division.slack)
 
     def share_safely(self, since: float, lease: float) -> None:
         """Use a safe share, because the topic cannot be read or written since a while.

@@ -21,6 +21,8 @@ from sluice_contracts import TokenUsage
 
 TOLD_LATE: Final = 5.0
 """Seconds by which two replicas may differ over the end of one hold."""
+SLACK_DEPTH: Final = 5.0
+"""How many times more may be saved up of a limit that the fleet is far from."""
 SAME: Final = 0.5
 """Seconds by which the end of a hold may come later than known and still be the same hold."""
 
@@ -125,16 +127,29 @@ class Pool:
         """What this replica may use, per second."""
         return Amounts(*(bucket.rate for bucket in self.buckets))
 
-    def change(self, rates: Amounts, equal: Amounts | None = None) -> None:
+    def change(
+        self,
+        rates: Amounts,
+        equal: Amounts | None = None,
+        slack: tuple[bool, bool, bool] = (False, False, False),
+    ) -> None:
         """Take other rates per second from now on.
 
         Args:
             rates: This replica's part.
             equal: The part it would have if all had the same. A small part may save up as much as
                 an equal one: else calls larger than what a moment brings would waste it.
+            slack: Which limits the fleet is far from. More of those may be saved up: else a large
+                call would hold up the next ones by a limit that nobody is short of.
         """
         depths = Amounts(*map(max, rates, equal or rates)).times(self._burst)
-        self.buckets.change(rates, depths, self._loop.time())
+        most = Amounts(
+            *(
+                depth * (SLACK_DEPTH if is_slack else 1.0)
+                for depth, is_slack in zip(depths, slack, strict=True)
+            )
+        )
+        self.buckets.change(rates, depths, self._loop.time(), most)
         self.pump()
 
     def hold(self, until: float, kind: HoldKind, *, is_told: bool = False) -> bool:
@@ -186,12 +201,13 @@ class Pool:
 
     def settle(self, reservation: Reservation, usage: TokenUsage | None) -> None:
         """Charge a finished call; `Reservation` calls this."""
+        now = self._loop.time()
         self.in_flight -= 1
         if usage is not None:
             ask = reservation.ask
             charged = usage.input_tokens + usage.cache_creation_input_tokens
             more_in, more_out = charged - ask.input_tokens, usage.output_tokens - ask.output_tokens
-            self.buckets.give_back(0.0, -more_in, -more_out)
+            self.buckets.give_back(0.0, -more_in, -more_out, now)
             self.demand.corrected(more_in, more_out)
             if reservation.waited > 0:
                 self.queue.correct(ask, more_in + more_out)
@@ -199,19 +215,21 @@ class Pool:
                 # The call that ended counts: alone under a cap of one, it is what wins it back.
                 self.concurrency.succeeded(self.in_flight + 1)
                 self._witness.settled(ask, usage)
-        self.pump()
+        self._pump(now)
 
     def give_back(self, reservation: Reservation) -> None:
         """Undo a grant; `Reservation` calls this."""
-        ask = reservation.ask
+        ask, now = reservation.ask, self._loop.time()
         self.in_flight -= 1
-        self.buckets.give_back(1.0, ask.input_tokens, ask.output_tokens)
+        self.buckets.give_back(1.0, ask.input_tokens, ask.output_tokens, now)
         self.demand.undone(ask)
-        self.pump()
+        self._pump(now)
 
     def pump(self) -> None:
         """Grant what can be granted now, and set the timer for what can be next."""
-        now = self._loop.time()
+        self._pump(self._loop.time())
+
+    def _pump(self, now: float) -> None:
         if self.held_for is not None and now >= self.held_until:
             self.held_for = None
             self.buckets.drain(now)  # what was saved up meanwhile would come all at once

@@ -24,6 +24,8 @@ class GroupPosted(_Part):
     used: Three
     claim: Three
     holds: Three
+    total: Three = (0.0, 0.0, 0.0)
+    """What this replica used since it started."""
     limits: Three | None = None
     """Per minute."""
     limits_age: float = 0.0
@@ -53,6 +55,7 @@ class GroupPosted(_Part):
             used=Amounts(*self.used),
             claim=Amounts(*self.claim),
             holds=Amounts(*self.holds),
+            total=Amounts(*self.total),
             limits=None if self.limits is None else Amounts(*self.limits),
             limits_age=self.limits_age,
             readings=self.readings,

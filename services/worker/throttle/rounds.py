@@ -17,6 +17,8 @@ log = structlog.get_logger()
 SOON: Final = 0.05
 """Seconds to gather news that cannot wait for the next round."""
 LEAVE_TIMEOUT: Final = 2.0
+OFTEN: Final = 0.25
+"""Seconds between two records that follow what the others say."""
 STALE: Final = 600.0
 """Seconds after which the record of a replica that never said goodbye is taken off the topic."""
 TOLD: Final = (HoldKind.RATE, HoldKind.RAMP, HoldKind.SPEND)
@@ -49,6 +51,7 @@ class Rounds:
         self._ended = ended
         self._soon = asyncio.Event()
         self._number = 0
+        self._posted_at = float("-inf")
         self._sent: dict[int, float] = {}
         self._confirmed_at: float | None = None
         self._log_ahead: float | None = None
@@ -87,6 +90,7 @@ class Rounds:
             for group in self._groups():
                 group.division.remove(replica)
             self._others.pop(replica, None)
+            self._follow(self._groups())
             return
         now = asyncio.get_running_loop().time()
         if replica == self._replica:
@@ -106,6 +110,16 @@ class Rounds:
         if not self.is_lost:
             for name in record.groups:
                 self._group(name).share()
+            if replica != self._replica:
+                self._follow(map(self._group, record.groups))
+
+    def _follow(self, groups: Iterable[Group]) -> None:
+        """Claim early where a replica came or left: what moves would be unused for a round."""
+        if self._exchange is None or self.is_lost:
+            return
+        loop = asyncio.get_running_loop()
+        if any(group.is_off() for group in groups):
+            loop.call_at(max(loop.time(), self._posted_at + OFTEN), self._soon.set)
 
     async def _post_rounds(self) -> None:
         while True:
@@ -130,6 +144,7 @@ class Rounds:
     def _post(self) -> None:
         now = asyncio.get_running_loop().time()
         self._soon.clear()
+        self._posted_at = now
         self._check_lease(now)
         self._number += 1
         groups = {group.name: group.post(now) for group in self._groups()}

@@ -11,8 +11,10 @@ leader and without being told how many there are:
 - A replica that is not heard of for a lease loses its part. By then it has stopped using it: its
   own lease runs from before its record was written.
 - Parts that are held and not quite used, because demand comes unevenly, would be lost. So while
-  more is wanted than there is, the parts may add up to a little more than the budget: as much more
-  as makes the use of all add up to the budget.
+  more is wanted than there is, an account is kept of what the fleet was allowed and did not use,
+  from counters that only rise, so that a lost record costs nothing. The parts may add up to more
+  than the budget by what is in the account, a little at a time; it never holds more than a small
+  burst, and what was used too much is taken off.
 - The budget itself is folded from the log: the newest limits anyone saw, what the API's levels
   show (`levels.py`), and a slow start that follows what the fleet really uses.
 """
@@ -34,18 +36,18 @@ TICK: Final = 1.0
 """Seconds between two steps of the level controllers."""
 ROUNDED: Final = (1.0, 1_000.0, 1_000.0)
 """What the headers round `remaining` to."""
-MOST_BOOST: Final = 1.3
-"""Parts may add up to this times the budget while that much of them lies idle."""
-BOOST: Final = 0.15
-"""Boost gained or lost in a second, per part of the budget that is not used or used too much."""
-TOO_MUCH: Final = 4.0
-"""How much faster a large excess is lost than a small one."""
+REPAID: Final = 3.0
+"""Seconds in which what was left unused is lent out again: a share takes about two to be used."""
+MOST_SAVED: Final = 0.6
+"""Seconds of the budget that may wait to be lent out: the API's burst has to bear them."""
+MOST_OWED: Final = 0.1
+"""Seconds of the budget that are taken off at most, where more was used than there was."""
+SLACK: Final = 0.8
+"""Part of the budget below which a limit is not what holds the fleet back."""
 REFUSED_LATELY: Final = 15.0
 """Seconds after a refusal in which nothing is lent out."""
-NO_BOOST: Final = 0.985
-"""Below this factor the API's own level says what is left over, and there is no boost."""
-UNASKED: Final = -0.1
-"""What counts as excess where nobody is short."""
+OTHERS_USE: Final = 0.985
+"""Below this factor the API's own level says what is left over, and nothing is lent out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Standing:
     claim: Amounts
     holds: Amounts = ZERO
     """What the log had left it of its last claim: how a newcomer learns it."""
+    total: Amounts = ZERO
+    """What it used since it started."""
     limits: Amounts | None = None
     """Per minute, as the newest answer showed them."""
     limits_age: float = 0.0
@@ -119,7 +123,7 @@ class Division:
         self._ticked_at: float | None = None
         self._refused_at = float("-inf")
         self._budget: Amounts | None = None
-        self._boost = [1.0, 1.0, 1.0]
+        self._saved = [0.0, 0.0, 0.0]
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -160,7 +164,7 @@ class Division:
     def shared(self) -> Amounts:
         """What the parts may add up to, per second."""
         return Amounts(
-            *(part * boost for part, boost in zip(self.budget, self._boost, strict=True))
+            *(part + saved / REPAID for part, saved in zip(self.budget, self._saved, strict=True))
         )
 
     def fold(self, replica: str, standing: Standing, at: float) -> None:
@@ -171,12 +175,20 @@ class Division:
             if standing.limits != self._limits:
                 for level in self._levels:
                     level.forget()
+                self._saved = [0.0, 0.0, 0.0]
             self._limits, self._limits_at = standing.limits, at - standing.limits_age
         known = self._members.get(replica)
         self._read(standing, known, at)
         if known is None:
             self._slow_start.adopt(standing.bound)
-        elif standing.too_sharp > known.standing.too_sharp:
+        else:
+            # What was held is counted against what is known to be used, in one and the same time.
+            self._save(
+                known.holds.times(at - known.seen_at),
+                standing.total.plus(known.standing.total.times(-1.0)),
+                at,
+            )
+        if known is not None and standing.too_sharp > known.standing.too_sharp:
             self._slow_start.complain(at)
         held = standing.holds if known is None else known.holds
         member = self._members[replica] = _Member(standing, at, held)
@@ -191,12 +203,24 @@ class Division:
             )
         )
 
+    @property
+    def free(self) -> Amounts:
+        """What nobody holds, per second."""
+        return self.shared.plus(self._sum().times(-1.0))
+
+    @property
+    def slack(self) -> tuple[bool, bool, bool]:
+        """Which limits the fleet is far from: those can not be what holds it back."""
+        used = self._used()
+        requests, inputs, outputs = (
+            amount < SLACK * part for amount, part in zip(used, self.budget, strict=True)
+        )
+        return requests, inputs, outputs
+
     def remove(self, replica: str) -> None:
         """Forget a replica that left."""
         if self._members.pop(replica, None) is not None:
             self._budget = None
-            # What it left idle is free now, and need not be lent out as well.
-            self._boost = [1.0, 1.0, 1.0]
 
     def expire(self, at: float) -> None:
         """Forget the replicas whose lease has run out."""
@@ -234,33 +258,41 @@ class Division:
                 total = total.plus(member.holds)
         return total
 
-    def _advance(self, at: float) -> None:
-        """Move slow start and boost for the time since the last record."""
-        elapsed = 0.0 if self._folded_at is None else max(0.0, at - self._folded_at)
-        self._folded_at = at if self._folded_at is None else max(at, self._folded_at)
+    def _used(self) -> Amounts:
         used = ZERO
         for member in self._members.values():
             used = used.plus(member.standing.used)
+        return used
+
+    def _advance(self, at: float) -> None:
+        """Move slow start and account for the time since the last record."""
+        elapsed = 0.0 if self._folded_at is None else max(0.0, at - self._folded_at)
+        self._folded_at = at if self._folded_at is None else max(at, self._folded_at)
+        used = self._used()
         use = max(
             60.0 * amount / (limit * self._safety * factor)
             for amount, limit, factor in zip(used, self.limits, self.factor, strict=True)
         )
         self._slow_start.step(use, elapsed)
         self._budget = None
-        self._move_boost(used, elapsed, is_refused=at - self._refused_at < REFUSED_LATELY)
+        self._save(self.budget.times(elapsed), self._sum().times(elapsed), at)
 
-    def _move_boost(self, used: Amounts, elapsed: float, *, is_refused: bool) -> None:
-        """Bring the use of all to the budget, where somebody is short of it."""
+    def _save(self, allowed: Amounts, used: Amounts, at: float) -> None:
+        """Keep what was allowed and not used, to lend it out while somebody is short of it."""
         members = [member.standing for member in self._members.values()]
+        # Which limit they wait for changes from call to call: it is enough that somebody waits.
+        may_lend = (
+            self.bound >= 1.0
+            and at - self._refused_at >= REFUSED_LATELY
+            and any(member.waits_for is not None for member in members)
+        )
         for index, budget in enumerate(self.budget):
-            is_short = any(member.waits_for == index for member in members) and (
-                sum(member.wants[index] for member in members) > budget
-            )
-            idle = 1.0 - used[index] / budget if is_short else UNASKED
-            if is_refused or self._levels[index].factor < NO_BOOST or self.bound < 1.0:
-                idle = min(idle, UNASKED)
-            step = elapsed * idle * (BOOST + TOO_MUCH * max(0.0, -idle))
-            self._boost[index] = min(MOST_BOOST, max(1.0, self._boost[index] + step))
+            is_short = sum(member.wants[index] for member in members) > budget
+            if may_lend and is_short and self._levels[index].factor >= OTHERS_USE:
+                saved = self._saved[index] + allowed[index] - used[index]
+                self._saved[index] = min(MOST_SAVED * budget, max(-MOST_OWED * budget, saved))
+            else:
+                self._saved[index] = 0.0
 
     def _read(self, standing: Standing, known: _Member | None, at: float) -> None:
         """Take in what a replica's answers show of the API's levels, and how it was refused."""
@@ -273,7 +305,7 @@ class Division:
                 level.see(readings, rounding / limit * 60.0)
         if known and standing.refused > known.standing.refused and at - self._refused_at > SETTLES:
             self._refused_at = at
-            self._boost = [1.0, 1.0, 1.0]
+            self._saved = [0.0, 0.0, 0.0]
             refused_for = standing.waits_for
             self._levels[0 if refused_for is None else refused_for].refused()
         if self._ticked_at is None:

@@ -21,8 +21,9 @@ WARM_UP: Final = 90.0
 MEASURED: Final = 120.0
 REDRAW: Final = 60.0
 """Seconds between two drawings of a skewed load."""
-CHURN: Final = 80.0
-"""Seconds between two replicas that come or go."""
+CHURN: Final = 30.0
+"""Seconds between two replicas that come or go: a kill, an arrival, a stop and an arrival are all
+within what is measured."""
 STEP: Final = 0.05
 """Seconds between two batches of arrivals."""
 
@@ -243,6 +244,7 @@ class _Fleet:
     async def _churn(self) -> None:
         """Kill, add, stop, add: one replica at a time."""
         turn = 0
+        await asyncio.sleep(self._scenario.warm_up - CHURN / 2)
         while self._scenario.churns:
             await asyncio.sleep(CHURN)
             turn += 1

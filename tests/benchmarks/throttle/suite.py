@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from services.simulator.limiter import Remaining
@@ -24,7 +25,7 @@ DIMENSIONS: Final[dict[str, tuple[Any, ...]]] = {
     "lost": ("none", "30%"),
 }
 
-SPECIAL: Final = (
+_SPECIAL: Final = (
     *(
         Scenario(burst_s=burst, replicas=4, remaining=remaining, foreign=0.1, is_skewed=True)
         for burst in (1.0, 60.0)
@@ -36,6 +37,9 @@ SPECIAL: Final = (
     Scenario(burst_s=60.0, replicas=4, binding="output_tokens", ramps=True),
     Scenario(burst_s=10.0, replicas=8, binding="output_tokens", foreign=0.2),
     Scenario(burst_s=10.0, replicas=32, is_skewed=True, churns=True),
+)
+SPECIAL: Final = tuple(
+    replace(scenario, seed=number) for number, scenario in enumerate(_SPECIAL, start=1)
 )
 """Others who use the key, limits that change while running, a replica cut off, a large fleet."""
 

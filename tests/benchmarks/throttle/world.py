@@ -163,21 +163,36 @@ class Server:
             answer = Answer(self._headers(verdict), refusal=verdict)
         else:
             verdict.correct_input(request.charged)
+            at_arrival = self._headers(None)
             seconds = request.output_tokens / TOKENS_PER_SECOND
             verdict.produce(request.output_tokens, seconds=seconds, after=FIRST_TOKEN)
             await asyncio.sleep(FIRST_TOKEN + seconds)
             verdict.finish()
-            answer = Answer(self._headers(None), usage=request.usage)
+            answer = Answer(self._brought_up_to_date(at_arrival), usage=request.usage)
         await asyncio.sleep(rng.uniform(*NETWORK))
         return answer
 
+    def _brought_up_to_date(self, headers: dict[str, str]) -> dict[str, str]:
+        """Return the headers of an arrival as the end of the call shows them."""
+        now = self._now()
+        later = self.limiter.with_output(headers, now)
+        later["date"] = _http_date(now)
+        return later
+
+    def _now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self._loop.time())
+
     def _headers(self, refusal: Refusal | None) -> dict[str, str]:
-        now = EPOCH + timedelta(seconds=self._loop.time())
+        now = self._now()
         headers = self.limiter.headers(now)
-        headers["date"] = now.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        headers["date"] = _http_date(now)
         if refusal is not None and refusal.retry_after is not None:
             headers["retry-after"] = str(refusal.retry_after)
         return headers
+
+
+def _http_date(now: datetime) -> str:
+    return now.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
 class Replica:

@@ -11,7 +11,7 @@ import pytest
 from services.runtime.metrics import Metrics
 from services.runtime.settings import KafkaSettings
 from services.worker.throttle import Ask, GroupLimits, RateTopic, Throttle, ThrottleSettings
-from services.worker.throttle.sharing import MOST_BOOST
+from services.worker.throttle.sharing import MOST_SAVED, REPAID
 from sluice_contracts import TopicNames
 
 GROUP = "model"
@@ -66,7 +66,7 @@ async def test_two_replicas_share_and_one_inherits(kafka: Any, topics: TopicName
             await _until(lambda: _group(second)["replicas"] == 2)
             await _until(lambda: _group(second)["share"][0] > 250)
             shares = [_group(throttle)["share"][0] for throttle in (first, second)]
-            assert 600 * MOST_BOOST >= sum(shares)
+            assert 600 * (1 + MOST_SAVED / REPAID) >= sum(shares)
             assert pytest.approx(shares[0], rel=0.2) == shares[1]
         await _until(lambda: _group(first)["share"][0] > 550)
         assert 1 == _group(first)["replicas"]

@@ -39,7 +39,7 @@ def test_what_is_given_back_above_the_depth_is_forgotten_by_the_next_refill() ->
     """Whoever waits now may use it; it is not saved up."""
     buckets = Buckets(0.0)
     buckets.change(Amounts(10, 10, 10), Amounts(5, 5, 5), 0.0)
-    buckets.give_back(0, 100, 0)
+    buckets.give_back(0, 100, 0, 0.0)
     assert 100.0 == buckets.input_tokens.level
     buckets.input_tokens.advance(0.1)
     assert 5.0 == buckets.input_tokens.level

@@ -50,6 +50,34 @@ async def test_calls_are_spaced_by_the_rate() -> None:
     assert pytest.approx(4.8, abs=0.1) == loop.time() - began
 
 
+async def test_what_a_call_gives_back_serves_all_who_wait_though_it_is_above_the_depth() -> None:
+    """A refill that came first would cut it off, and calls that use less would waste allowance."""
+    pool = _pool(requests=1_000.0, tokens=100.0)  # the depth is 30
+    began = await pool.reserve(Ask("g", 1, 450))
+    waiting = [asyncio.create_task(pool.reserve(Ask("g", 1, 100))) for _ in range(2)]
+    await asyncio.sleep(2.0)
+    began.settle(TokenUsage(input_tokens=1, output_tokens=10))
+    await asyncio.sleep(0)
+    assert [True, True] == [task.done() for task in waiting]
+
+
+async def test_more_is_saved_up_of_a_limit_that_the_fleet_is_far_from() -> None:
+    """So a large call does not hold up the next ones by a limit that nobody is short of."""
+    pool = _pool(requests=1_000.0)
+    for slack, granted in ((False, 1), (True, 5)):
+        pool.change(Amounts(1_000.0, 100.0, 1e6), slack=(False, slack, False))
+        pool.buckets.input_tokens.level = 0.0
+        await asyncio.sleep(10.0)
+        waiting = [asyncio.create_task(pool.reserve(Ask("g", 30, 1))) for _ in range(10)]
+        await asyncio.sleep(0)
+        assert granted == pool.in_flight
+        for task in waiting:
+            task.cancel()
+        for ended in await asyncio.gather(*waiting, return_exceptions=True):
+            if isinstance(ended, Reservation):
+                ended.settle(None)
+
+
 async def test_a_deadline_ends_the_wait() -> None:
     """It fails when the deadline comes, not when its turn would have come."""
     pool, loop = _pool(requests=0.01), asyncio.get_running_loop()
@@ -246,9 +274,9 @@ def _record(pool: Pool, clock: Callable[[], float], flow: list[tuple[float, floa
             flow.append((clock(), input_tokens))
         take(requests, input_tokens, output_tokens)
 
-    def giving(requests: float, input_tokens: float, output_tokens: float) -> None:
+    def giving(requests: float, input_tokens: float, output_tokens: float, now: float) -> None:
         flow.append((clock(), -input_tokens))
-        give_back(requests, input_tokens, output_tokens)
+        give_back(requests, input_tokens, output_tokens, now)
 
     pool.buckets = _Recorded(pool.buckets, taking, giving)  # type: ignore[assignment]
 

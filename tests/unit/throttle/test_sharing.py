@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from services.worker.throttle.buckets import Amounts
 from services.worker.throttle.levels import NONE_READ
-from services.worker.throttle.sharing import MOST_BOOST, ZERO, Division, Standing, max_min
+from services.worker.throttle.sharing import (
+    MOST_SAVED,
+    REPAID,
+    ZERO,
+    Division,
+    Standing,
+    max_min,
+)
 
 LIMITS = Amounts(6_000, 6_000, 6_000)  # 100 a second each
 
@@ -122,15 +129,51 @@ def test_growth_that_was_too_sharp_steps_back_once() -> None:
     assert pytest.approx(0.54, rel=0.02) == division.bound
 
 
-def test_parts_that_lie_idle_are_lent_out_while_others_are_short() -> None:
-    """Together they may add up to a little more than the budget; never much more."""
+def test_what_is_left_unused_is_lent_out_while_others_are_short() -> None:
+    """Together the parts may add up to a little more than the budget, for as long as it lasts."""
     division = _division()
     for second in range(100):
-        waits = replace(_standing(500, 100, 50), waits_for=0)
+        waits = replace(_standing(500, 100), waits_for=0, total=_all(50.0 * second))
         division.fold("a", waits, float(second))
-        division.fold("b", _standing(1, 1, 0), second + 0.5)
-    assert pytest.approx(MOST_BOOST * 100) == division.shared.requests
-    assert pytest.approx(100) == division.shared.input_tokens
+        division.fold("b", _standing(1, 1), second + 0.5)
+    most = 100 * (1 + MOST_SAVED / REPAID)
+    assert pytest.approx(most) == division.shared.requests
+
+
+def test_what_is_used_in_full_is_not_lent_out_again() -> None:
+    """Who waits for more than there is gives nobody reason to use more."""
+    division = _division()
+    for second in range(100):
+        waits = replace(_standing(500, 100), waits_for=0, total=_all(100.0 * second))
+        division.fold("a", waits, float(second))
+    assert pytest.approx(100) == division.shared.requests
+
+
+def test_nothing_is_lent_out_where_nobody_waits() -> None:
+    """An idle fleet saves nothing up."""
+    division = _division()
+    for second in range(100):
+        division.fold("a", _standing(50, 100), float(second))
+    assert pytest.approx(100) == division.shared.requests
+
+
+def test_a_lost_record_changes_nothing_in_what_is_left_unused() -> None:
+    """The use is told in all, so that the next record makes up for the lost one."""
+    every, some = _division(), _division()
+    for second in range(100):
+        said = replace(_standing(500, 100), waits_for=0, total=_all(95.0 * second))
+        every.fold("a", said, float(second))
+        if second % 3 != 1 or second > 97:
+            some.fold("a", said, float(second))
+    assert pytest.approx(every.shared.requests) == some.shared.requests
+    assert every.shared.requests > 100
+
+
+def test_a_limit_that_is_used_by_less_than_most_of_it_is_slack() -> None:
+    """The one that binds is not."""
+    division = _division()
+    division.fold("a", replace(_standing(500, 100), used=Amounts(99, 60, 85)), 0.0)
+    assert (False, True, False) == division.slack
 
 
 def test_levels_are_controlled_once_for_all_replicas() -> None:
@@ -186,7 +229,8 @@ def test_parts_never_add_up_to_more_than_is_shared(
             division.fold(name, Standing(wants=_all(wants), used=ZERO, claim=claim), now)
         held = sum(division.holds(member).requests for member in division.members)
         assert held <= division.shared.requests + 1e-6
-        assert division.shared.requests <= MOST_BOOST * division.budget.requests + 1e-6
+        most = 1 + MOST_SAVED / REPAID
+        assert division.shared.requests <= most * division.budget.requests + 1e-6
 
 
 @settings(deadline=None, max_examples=40)

@@ -162,6 +162,20 @@ async def test_sharp_growth_slows_the_fleet_down() -> None:
         assert throttle.snapshot()["groups"]["g"]["bound"] <= 0.5
 
 
+async def test_a_part_that_becomes_free_is_taken_over_before_the_next_round() -> None:
+    """Whoever leaves says so, and the others need not wait for their turn to claim."""
+    log = Log(random.Random(1))
+    async with _running(_throttle(exchange=Link(log))) as one:
+        other = _throttle(exchange=Link(log))
+        async with _running(other):
+            for throttle in (one, other):
+                await throttle.reserve(Ask("g", 1, 1))
+            await asyncio.sleep(5.0)
+            assert 2 == one.snapshot()["groups"]["g"]["replicas"]
+        await asyncio.sleep(0.7)
+        assert pytest.approx(60.0) == one.snapshot()["groups"]["g"]["share"][0]
+
+
 async def test_a_topic_that_falls_silent_leaves_a_safe_share() -> None:
     """Half of the last share for a lease, then half of an equal one; never more, never none."""
     link = Link(Log(random.Random(1)))
