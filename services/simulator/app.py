@@ -63,6 +63,8 @@ class Simulator:
         endpoint = _endpoint(request)
         try:
             await self._run(endpoint, exchange)
+            if reply.is_dropped:  # in the same turn of the loop: what was written last is gone
+                call.outcome = "outage"
         except asyncio.CancelledError:
             call.outcome = "outage" if reply.is_dropped else "client_closed"
             raise

@@ -163,9 +163,9 @@ async def test_refusal(simulator: tuple[Simulator, str], client: anthropic.Async
 async def test_outage(simulator: tuple[Simulator, str], client: anthropic.AsyncAnthropic) -> None:
     """While nobody listens a connection is refused, afterwards all is as before."""
     async with httpx2.AsyncClient() as control:
-        await control.post(f"{simulator[1]}/_sim/outage", json={"seconds": 0.3})
-        await asyncio.sleep(0.1)
+        await control.post(f"{simulator[1]}/_sim/outage", json={"seconds": 1.5})
+        await asyncio.sleep(0.3)
         with pytest.raises(anthropic.APIConnectionError):
             await client.messages.create(**REQUEST)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(2.0)
         assert "message" == (await client.messages.create(**REQUEST)).type

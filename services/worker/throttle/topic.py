@@ -55,21 +55,29 @@ class RateTopic:
         """Hand over every record until cancelled; a lost connection is tried again for ever."""
         while True:
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._read(arrived), name="throttle.topic_read")
-                    tasks.create_task(self._write(), name="throttle.topic_write")
-            except* (KafkaError, OSError, TimeoutError) as group:
-                log.warning(
-                    "throttle.topic_failed",
-                    topic=self._topic,
-                    errors=[f"{type(exc).__name__}: {exc}" for exc in group.exceptions],
-                )
+                await self._connected(arrived)
+            except (KafkaError, OSError, TimeoutError) as exc:
+                error = f"{type(exc).__name__}: {exc}"
+                log.warning("throttle.topic_failed", topic=self._topic, error=error)
             await self._close()
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # It came while both were failing: the group raised their errors in its place.
-                raise asyncio.CancelledError
             await asyncio.sleep(RETRY)
+
+    async def _connected(self, arrived: Arrived) -> None:
+        """Read and write until one of the two fails, and end the other."""
+        # No TaskGroup: where a child fails while the group is waited for, Python 3.11 leaves the
+        # task marked as cancelled, and a cancellation of its own cannot be told from that any more.
+        tasks = [
+            asyncio.create_task(self._read(arrived), name="throttle.topic_read"),
+            asyncio.create_task(self._write(), name="throttle.topic_write"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
     async def leave(self, replica: str) -> None:
         """Write a tombstone for this replica and close the producer."""

@@ -1,36 +1,72 @@
-"""Every `sluice …` that a document tells people to type is one that the program takes."""
+"""The commands that documents tell people to type, against the command line that there is."""
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.ops.cli import load
+from services.ops.cli import PLACES, load
 
-ROOT = Path(__file__).parents[3]
-DOCUMENTS = ("README.md", "docs/operations.md", "docs/throttle.md", "docker-compose.yml")
-_LINE = re.compile(r"^(?:\$|#)?\s*(sluice .+)$")
-_QUOTED = re.compile(r"`(sluice [^`…]+[^`]*)`")
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+OTHERS = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docker-compose.yml")]
+LINES = [
+    part
+    for line in re.findall(
+        r"^(?: {4}|\$ |# +)(sluice .*)", "\n".join([PAGE, *OTHERS]), re.MULTILINE
+    )
+    for part in line.split(" && ")
+]
+INLINE = [
+    code
+    for code in (" ".join(found.split()) for found in re.findall(r"`([^`]+)`", PAGE))
+    if " " in code and code.removeprefix("sluice ").split()[0] in PLACES
+]
 
 
-def _written() -> Iterator[tuple[str, str]]:
-    for document in DOCUMENTS:
-        for line in (ROOT / document).read_text().splitlines():
-            whole = _LINE.match(line.strip())
-            for found in [whole[1]] if whole else _QUOTED.findall(line):
-                for command in found.split(" && "):
-                    yield document, re.sub(r"\s…(?=\s|$)", "", command)
+def _command(words: list[str]) -> tuple[Any, list[str]]:
+    """Find a command, and what is left for it to read."""
+    command, left = load(words[0]), words[1:]
+    while hasattr(command, "commands"):
+        command, left = command.commands[left[0]], left[1:]
+    return command, left
 
 
-@pytest.mark.parametrize(("document", "command"), sorted(set(_written())))
-def test_it_is_understood(document: str, command: str) -> None:
-    """Names, options and choices are the program's; nothing is run."""
-    _, name, *words = shlex.split(command, comments=True)
-    part = load(name)
-    while words and words[0] in getattr(part, "commands", {}):
-        part = part.commands[words.pop(0)]
-    options = {option for each in part.params for option in (*each.opts, *each.secondary_opts)}
-    written = {word.split("=")[0] for word in words if word.startswith("--")}
-    assert set() == written - options, f"{document}: {command}"
+def _names(parameter: Any) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
+def _words(line: str) -> list[str]:
+    return shlex.split(line.removeprefix("sluice "), comments=True)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_can_be_typed(line: str) -> None:
+    """Command, options and values are read as they stand."""
+    command, left = _command(_words(line))
+    assert command.make_context(command.name, left)
+
+
+@pytest.mark.parametrize("code", INLINE)
+def test_a_command_in_a_sentence_exists(code: str) -> None:
+    """It may leave out what the sentence is not about, and names nothing that is not there."""
+    command, left = _command(_words(code))
+    known = {name for parameter in command.params for name in _names(parameter)}
+    assert [] == [word for word in left if word.startswith("--") and word not in known]
+
+
+def test_the_page_is_read() -> None:
+    """Neither kind of command was missed by a change of the page's layout."""
+    assert len(LINES) > 15
+    assert len(INLINE) > 15
+
+
+def test_every_option_that_is_named_exists() -> None:
+    """Alone in a sentence it belongs to some command of replay, dead letters, or submitting."""
+    named = {code.split()[0] for code in re.findall(r"`(--[a-z-]+[^`]*)`", PAGE)}
+    commands = [load("submit"), *load("replay").commands.values()]
+    commands += load("dead-letters").commands.values()
+    known = {name for each in commands for parameter in each.params for name in _names(parameter)}
+    assert {"--help"} == named - known

@@ -1,10 +1,14 @@
 """HTTP/1.1 byte by byte, on a transport that only collects."""
 
 import asyncio
+import json
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
+from services.simulator.app import build
+from services.simulator.settings import LatencySettings, SimulatorSettings
 from services.simulator.wire import Connection, Reply, Request
 
 
@@ -143,3 +147,21 @@ async def test_chunked_answer() -> None:
     assert transport.written.startswith(b"HTTP/1.1 529 Overloaded\r\n")
     assert transport.written.endswith(b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
     assert not transport.closed
+
+
+async def test_what_is_answered_after_the_server_hung_up_is_not_answered() -> None:
+    """Its client sees a broken connection: nobody may count it as a paid answer."""
+    simulator = build(SimulatorSettings(keys=("k",), latency=LatencySettings(scale=0)))
+    connection = Connection(simulator.handle, set())
+    connection.connection_made(cast("asyncio.BaseTransport", Mock()))
+    asked = {"model": "claude-haiku-5-5", "max_tokens": 9}
+    body = json.dumps({**asked, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    headers = ("POST /v1/messages HTTP/1.1", "x-api-key: k", "anthropic-version: 2023-06-01")
+    head = "\r\n".join((*headers, f"content-length: {len(body)}", "", ""))
+    connection.data_received(head.encode() + body)
+    connection.drop()
+    async with asyncio.timeout(10):
+        while not simulator.state.ledger.lines():  # noqa: ASYNC110 -- the log has no event
+            await asyncio.sleep(0)
+    call = json.loads(simulator.state.ledger.lines())
+    assert (200, "outage") == (call["status"], call["outcome"])
