@@ -30,8 +30,9 @@ NARROWEST: Final = 0.5
 """Seconds of refill: a range smaller than this is noise."""
 FORGET: Final = 300.0
 """Seconds in which a range that is no longer filled shrinks."""
-WARY: Final = 10.0
-"""Seconds after a refusal in which the factor does not rise."""
+WARY: Final = 60.0
+"""Seconds after a refusal in which the factor does not rise: others, who use the rest of the limit
+unevenly, come again; a shorter one finds them anew each time."""
 REFUSED: Final = 0.03
 """What a refusal takes off at once."""
 
@@ -91,11 +92,11 @@ class Level:
         self._sum += self._place * readings.answers
         self._count += readings.answers
 
-    def refused(self) -> None:
-        """Lower the factor because a call was refused."""
+    def refused(self, wary: float = WARY) -> None:
+        """Lower the factor because a call was refused, and do not raise it for `wary` seconds."""
         self._integral = max(LEAST - 1.0, min(0.0, self._integral) - REFUSED)
         self.factor = max(LEAST, self.factor - REFUSED)
-        self._wary = WARY
+        self._wary = wary
 
     def tick(self, elapsed: float) -> None:
         """Move the factor for the readings since the last tick."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.worker.throttle.buckets import Amounts
-from services.worker.throttle.levels import NONE_READ, Level, Readings
+from services.worker.throttle.levels import NONE_READ, WARY, Level, Readings
 from services.worker.throttle.slow_start import SlowStart
 
 ZERO: Final = Amounts()
@@ -48,6 +48,12 @@ REFUSED_LATELY: Final = 15.0
 """Seconds after a refusal in which nothing is lent out."""
 OTHERS_USE: Final = 0.985
 """Below this factor the API's own level says what is left over, and nothing is lent out."""
+
+CUT_OFF: Final = 30.0
+"""Seconds after a lease ran out in which a refusal is likely the work of who lost it: a replica
+that is cut off goes on within its safe share."""
+CUT_OFF_WARY: Final = 10.0
+"""How long the factor is not raised after such a refusal, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class Division:
         self._levels = (Level(), Level(), Level())
         self._ticked_at: float | None = None
         self._refused_at = float("-inf")
+        self._cut_off_at = float("-inf")
         self._budget: Amounts | None = None
         self._saved = [0.0, 0.0, 0.0]
 
@@ -227,6 +234,7 @@ class Division:
         gone = [name for name, member in self._members.items() if at - member.seen_at > self._lease]
         for name in gone:
             self.remove(name)
+            self._cut_off_at = at
 
     def holds(self, replica: str) -> Amounts:
         """Return what a replica may use per second; scaled down where the budget has shrunk."""
@@ -307,7 +315,9 @@ class Division:
             self._refused_at = at
             self._saved = [0.0, 0.0, 0.0]
             refused_for = standing.waits_for
-            self._levels[0 if refused_for is None else refused_for].refused()
+            self._levels[0 if refused_for is None else refused_for].refused(
+                CUT_OFF_WARY if at - self._cut_off_at < CUT_OFF else WARY
+            )
         if self._ticked_at is None:
             self._ticked_at = at
         if at - self._ticked_at >= TICK:

@@ -246,3 +246,26 @@ def test_rounds_come_to_the_fair_division(wants: list[float]) -> None:
             division.fold(name, standing, turn + place / 10)
     for name, share in max_min(100.0, named).items():
         assert pytest.approx(share, rel=1e-6) == division.holds(name).requests
+
+
+@pytest.mark.parametrize(("is_cut_off", "rises_after"), [(False, 60), (True, 10)])
+def test_a_refusal_is_remembered_unless_one_is_cut_off(
+    *, is_cut_off: bool, rises_after: int
+) -> None:
+    """Others who use the key come again; who lost its lease is known to use a safe share."""
+    division = _division()
+    calm = replace(_standing(100, 100, 90), waits_for=0)
+    if is_cut_off:
+        division.fold("cut off", calm, 0.0)
+    for second in range(20):
+        division.fold("stays", calm, float(second))
+    refused = replace(calm, refused=1)
+    division.fold("stays", refused, 20.0)
+    low = division.factor.requests
+    assert low < 1.0
+    full = (NONE_READ.plus(60.0), NONE_READ.plus(60.0), NONE_READ.plus(60.0))
+    rose = 0
+    while division.factor.requests <= low and rose < 100:
+        division.fold("stays", replace(refused, readings=full), 21.0 + rose)
+        rose += 1
+    assert rises_after == pytest.approx(rose, abs=2)
