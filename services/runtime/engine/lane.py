@@ -5,17 +5,16 @@ task of its own. What runs between two awaits is atomic, so there are no locks.
 """
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
-from services.runtime.engine import metadata
 from services.runtime.engine.admission import Admission
 from services.runtime.engine.cadence import Cadence
 from services.runtime.engine.calls import Calls, Ready
 from services.runtime.engine.capacity import Capacity
+from services.runtime.engine.journal import Journal
 from services.runtime.engine.ledger import Snapshot
 from services.runtime.engine.limits import Limits
 from services.runtime.engine.metadata import BadMetadata, Progress
@@ -66,7 +65,6 @@ class Lane:
         self._capacity = capacity
         self._share = capacity.of(partition.topic)
         self._cadence = cadence
-        self._place = metadata.identity(group, partition)
         self._tenure = Tenure(partition, group=group, log=log, limits=limits)
         self._publication = Publication(
             partition,
@@ -86,8 +84,7 @@ class Lane:
             failed=self._failed,
         )
         self._found: Committed | None = None
-        self._owner = secrets.token_bytes(8)
-        self._sequence = 0
+        self._journal = Journal(group, partition)
         self._loop = asyncio.get_running_loop()
         self.began_at: Final = self._loop.time()
         """Loop time at which this lane set out to claim the partition."""
@@ -251,7 +248,7 @@ class Lane:
     async def _verify(self) -> None:
         """Make sure, after a rebalance, that the calls in hand are still this lane's to publish."""
         known = (self._found, self._publication.last)
-        if not await self._tenure.is_unchanged(known, self._owner):
+        if not await self._tenure.is_unchanged(known, self._journal.owner):
             raise Lost
         if self._tenure.is_certain:
             self.reread()
@@ -315,7 +312,7 @@ class Lane:
             raise
         finally:
             self._committed_at = self._loop.time()
-        self._sequence += 1
+        self._journal.landed()
         self._conclude(batch)
         self._starts.begin(chosen)
         if is_last:
@@ -327,19 +324,10 @@ class Lane:
         self.phase = Phase.DRAINED if is_let_go else Phase.CLOSED
 
     def _progress(self, finishing: set[int], *, is_clean: bool) -> Committed:
-        suspicion = self._suspicion
-        suspicion.is_stale = False
-        progress = Progress(
-            snapshot=self._ledger.snapshot(finishing),
-            owner=self._owner,
-            sequence=self._sequence + 1,
-            clean=is_clean,
-            mode=suspicion.mode,
-            boundary=suspicion.boundary,
-            attempts=self.calls.attempts,
-            levels=suspicion.levels_in_peace if is_clean else suspicion.levels,
+        snapshot = self._ledger.snapshot(finishing)
+        return self._journal.entry(
+            snapshot, self._suspicion, self.calls.attempts, is_clean=is_clean
         )
-        return metadata.encode(progress, self._place)
 
     def _conclude(self, batch: Sequence[Ready]) -> None:
         for ready in batch:
