@@ -147,13 +147,16 @@ class Handler:
         """Replace an outcome that the broker will not take by a failed one with its dead letter.
 
         The caller's headers may be what is too large, and a compressed request may be larger than
-        any topic takes uncompressed: the outcome comes without them, and where the dead letter
-        itself is refused, it only says where the record is.
+        any topic takes uncompressed: where a topic of ours refused, the outcome comes without them,
+        and where the dead letter itself is refused, it only says where the record is. A topic that
+        the caller named says nothing of ours.
         """
         attempt = self._read(record, spent_on(output))
         attempt.reply_to = None
         size = len(output.value or b"")
-        is_letter = output.topic == self._names.dead_letters(attempt.tier)
+        names = self._names
+        is_letter = output.topic == names.dead_letters(attempt.tier)
+        is_theirs = not is_letter and output.topic != names.results(attempt.tier)
         detail = f"the broker refuses {size} bytes for {output.topic}: {reason[:200]};" + (
             f" the record is left out, read it at x-origin-…; it failed as"
             f" {h.find(output.headers, h.FAILURE_CODE)}"
@@ -161,7 +164,7 @@ class Handler:
             else " raise the topic's max.message.bytes or ask for less"
         )
         error = causes.NOT_PUBLISHED.error(detail)
-        return self._judge.give_up(attempt, error, carries=False, is_whole=not is_letter)
+        return self._judge.give_up(attempt, error, carries=is_theirs, is_whole=not is_letter)
 
     def forget(self, partition: Partition) -> None:
         """Drop what is remembered of a partition that went to another worker."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -307,6 +308,18 @@ async def test_a_result_that_the_broker_refuses_becomes_afailure_of(build: Build
     assert ("default", record.headers[0][1].decode()) == (
         event.tenant,
         header_of(replaced.outputs[1], "mine"),
+    )
+
+
+async def test_a_callers_topic_that_refuses_costs_no_header(build: Build) -> None:
+    """Its own topic's limit says nothing of ours, and downstream needs the headers."""
+    worker = await build()
+    record = worker.record(ASK, headers=(("mine", b"x"),))
+    result = (await worker.handler.handle(record, 0)).outputs[0]
+    replaced = worker.handler.refused(record, replace(result, topic="theirs"), "too large")
+    assert ([RESULTS, LETTERS], "x") == (
+        topics_of(replaced),
+        header_of(replaced.outputs[0], "mine"),
     )
 
 
