@@ -210,7 +210,7 @@ FATAL: Final = tuple(
 """One request each: the tier stops, canaries pass, and after three times it is the request."""
 
 OUTAGE: Final = Kind("outage", "succeeded", "nobody listens")
-"""Called for the first time while nobody listens."""
+"""Called, or held at the gate that the first ones close, while nobody listens."""
 
 OWN: Final = (
     Kind("unreadable", "invalid_event"),

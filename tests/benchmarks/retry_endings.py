@@ -87,8 +87,16 @@ def _paid(history: History, cancelled_at: Mapping[str, float]) -> Iterator[tuple
 
 
 def _not_tried_again(history: History) -> Iterator[tuple[str, str]]:
-    """What was called while nobody listened had no answer then, so it took another attempt."""
-    for record in history.written:
-        is_of_outage = record.kind == "result" and kind_of(record.request_id) == OUTAGE.label
-        if is_of_outage and record.event["attempts"] < 2:
-            yield record.request_id, "succeeded at once in the outage"
+    """What was called while nobody listened took another attempt.
+
+    Not every one of them was: the first failures close the gate of the group, and what waits there
+    is not called, so that no attempt is used up.
+    """
+    attempts = {
+        record.request_id: record.event["attempts"]
+        for record in history.written
+        if record.kind == "result" and kind_of(record.request_id) == OUTAGE.label
+    }
+    if max(attempts.values(), default=2) < 2:
+        for name in attempts:
+            yield name, "succeeded at once in the outage"
