@@ -7,10 +7,12 @@ from typing import Final
 
 from services.runtime.engine.limits import Limits
 
-_FLOWING: Final = (0.75, 0.95)
-"""Loads at which gathering begins and is whole, while every record starts as it arrives."""
+_FLOWING: Final = (0.85, 1.0)
+"""Parts of a core at which gathering begins and is whole, while every record starts as it arrives:
+nothing would gain by fewer commits, and outcomes that are held back bunch and make the loop late.
+"""
 _BACKLOGGED: Final = (0.4, 0.7)
-"""The same while records wait for a place: they gain more by the CPU that fewer commits leave."""
+"""Loads at which it does while records wait for a place: they gain by the CPU that is left."""
 _LATE: Final = 0.1  # seconds; so late, a loop shares its core with others
 
 
@@ -68,7 +70,8 @@ class Cadence:
     def linger(self, *, is_backlogged: bool) -> float:
         """Return how long to wait after the first ready outcome of a partition."""
         idle, busiest = _BACKLOGGED if is_backlogged else _FLOWING
-        busy = (self._heart.load - idle) / (busiest - idle)
+        load = self._heart.load if is_backlogged else self._heart.utilisation
+        busy = (load - idle) / (busiest - idle)
         # A commit costs the process about a millisecond of CPU, however little it holds.
         longest = max(self._limits.gather, self.dirty / self._limits.commits_per_second)
         return longest * min(max(busy, 0.0), 1.0)

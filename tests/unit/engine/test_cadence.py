@@ -12,8 +12,8 @@ from services.runtime.engine.limits import Limits
     ("utilisation", "dirty", "is_backlogged", "expected"),
     [
         (0.0, 1, False, 0.0),
-        (0.75, 32, False, 0.0),
-        (0.85, 1, False, 0.0375),
+        (0.85, 32, False, 0.0),
+        (0.925, 1, False, 0.0375),
         (1.0, 1, False, 0.075),
         (1.0, 30, False, 0.2),
         (0.4, 32, True, 0.0),
@@ -33,11 +33,12 @@ async def test_outcomes_are_gathered_while_busy(
 
 
 async def test_a_process_that_waits_for_a_core_is_busy() -> None:
-    """Where others take the CPU, fewer commits help as much."""
+    """Where others take the CPU from records that wait, fewer commits help as much."""
     heart = Heart()
     heart.lateness = 1.0
     assert heart.load == 1.0
-    assert Cadence(Limits(), heart).linger(is_backlogged=False) == pytest.approx(0.075)
+    assert Cadence(Limits(), heart).linger(is_backlogged=True) == pytest.approx(0.075)
+    assert Cadence(Limits(), heart).linger(is_backlogged=False) == 0
 
 
 @pytest.mark.looptime
