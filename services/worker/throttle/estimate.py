@@ -3,11 +3,19 @@
 Input is the *charged* input: uncached tokens and cache writes. It is learned as a line over the
 characters, so that a prompt whose fixed part is cached, and so free, is seen for what it is. Output
 is a quantile of what the prompt produced before, thinking included; `max_tokens` says nothing.
+
+Short answers end first: of calls that began together, the first to end say too little of the rest.
+An estimate that follows them lets too many calls go, and the surge is refused seconds later. So the
+quantile is taken from many more answers than are in flight, begins with what was assumed, and
+replicas tell each other what they learned: a new one starts where the others are.
 """
 
-from bisect import insort
+from array import array
+from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from typing import Final
+from collections.abc import Mapping
+from itertools import islice
+from typing import Final, NamedTuple
 
 from sluice_contracts import TokenUsage
 
@@ -15,12 +23,31 @@ CHARACTERS_PER_TOKEN: Final = 3.0
 """Recordings show 2.4 to 6.1; begun low because an estimate too high only waits a little."""
 START_OUTPUT: Final = 500
 """Output tokens of a prompt that was never called."""
-REMEMBERED: Final = 128
+REMEMBERED: Final = 512
 """Answers that the output quantile is taken from."""
+ASSUMED: Final = 32
+"""Answers that an assumption counts for, until as many more have come in."""
+TAUGHT: Final = 16
+"""Prompt versions that a replica tells the others of: those used last."""
 FORGET: Final = 0.98
 """Weight of the past when an answer comes in: the last fifty or so decide."""
 PROMPTS: Final = 4_096
 """Prompt versions remembered; the one unused for longest is forgotten first."""
+
+
+class Lesson(NamedTuple):
+    """What a replica learned of one prompt version, as it tells the others."""
+
+    characters: float
+    """Mean of the characters of its recent calls."""
+    charged: float
+    """Mean of their charged input tokens."""
+    spread: float
+    """Variance of the characters."""
+    slope: float
+    """Covariance of both."""
+    output: int
+    """Output tokens to reserve."""
 
 
 class Line:
@@ -50,22 +77,42 @@ class Line:
 
 
 class Seen:
-    """What was learned of one prompt version."""
+    """What was learned of one prompt version, begun with an output that was assumed or told."""
 
-    __slots__ = ("_order", "_sorted", "line")
+    __slots__ = ("_order", "_sorted", "answers", "line")
 
-    def __init__(self) -> None:
+    def __init__(self, output: int) -> None:
         self.line = Line()
-        self._order: deque[int] = deque()
-        self._sorted: list[int] = []
+        self.answers = 0
+        self._order = deque([output] * ASSUMED)
+        self._sorted = array("Q", self._order)
+
+    @classmethod
+    def of(cls, lesson: Lesson) -> "Seen":
+        """Begin where another replica is."""
+        x, y, spread, slope, output = lesson
+        seen, n = cls(output), float(ASSUMED)
+        line = seen.line
+        line.n, line.x, line.y = n, n * x, n * y
+        line.xx, line.xy = n * (spread + x * x), n * (slope + x * y)
+        return seen
 
     def add(self, characters: int, usage: TokenUsage) -> None:
         """Learn an answer."""
+        self.answers += 1
         self.line.add(characters, usage.input_tokens + usage.cache_creation_input_tokens)
         self._order.append(usage.output_tokens)
         insort(self._sorted, usage.output_tokens)
         if len(self._order) > REMEMBERED:
-            self._sorted.remove(self._order.popleft())
+            del self._sorted[bisect_left(self._sorted, self._order.popleft())]
+
+    def lesson(self, quantile: float) -> Lesson:
+        """Return what others can begin with."""
+        line = self.line
+        x, y = line.x / line.n, line.y / line.n
+        return Lesson(
+            x, y, line.xx / line.n - x * x, line.xy / line.n - x * y, self.output(quantile)
+        )
 
     def output(self, quantile: float) -> int:
         """Read the quantile of the remembered outputs."""
@@ -77,7 +124,7 @@ class Estimator:
 
     def __init__(self, output_quantile: float) -> None:
         self._quantile = output_quantile
-        self._all = Seen()
+        self._all = Seen(START_OUTPUT)
         self._prompts: OrderedDict[str, Seen] = OrderedDict()
 
     def estimate(self, prompt: str, characters: int) -> tuple[int, int]:
@@ -88,19 +135,35 @@ class Estimator:
             likely = seen.line.at(characters)
             return max(1, round(min(likely, characters))), max(1, seen.output(self._quantile))
         likely = characters / CHARACTERS_PER_TOKEN
-        output = START_OUTPUT
-        if self._all.line.n >= 1.0:
+        if self._all.answers:
             # Another prompt's cache hits say nothing of this one: half the plain ratio at least.
             likely = max(self._all.line.y / max(self._all.line.x, 1.0) * characters, likely / 2)
-            output = max(1, self._all.output(self._quantile))
-        return max(1, round(likely)), output
+        return max(1, round(likely)), max(1, self._all.output(self._quantile))
 
     def learn(self, prompt: str, characters: int, usage: TokenUsage) -> None:
         """Take in what a finished call used."""
         seen = self._prompts.get(prompt)
         if seen is None:
-            seen = self._prompts[prompt] = Seen()
-            if len(self._prompts) > PROMPTS:
-                self._prompts.popitem(last=False)
+            seen = self._begin(prompt, Seen(self._all.output(self._quantile)))
         seen.add(characters, usage)
         self._all.add(characters, usage)
+
+    def lessons(self) -> dict[str, Lesson]:
+        """Return what was learned here of the prompt versions used last, to tell the others."""
+        return {
+            prompt: seen.lesson(self._quantile)
+            for prompt, seen in islice(reversed(self._prompts.items()), TAUGHT)
+            if seen.answers >= ASSUMED
+        }
+
+    def adopt(self, lessons: Mapping[str, Lesson]) -> None:
+        """Begin where another replica is with prompt versions that were not called here yet."""
+        for prompt, lesson in lessons.items():
+            if prompt not in self._prompts:
+                self._begin(prompt, Seen.of(lesson))
+
+    def _begin(self, prompt: str, seen: Seen) -> Seen:
+        self._prompts[prompt] = seen
+        if len(self._prompts) > PROMPTS:
+            self._prompts.popitem(last=False)
+        return seen

@@ -120,7 +120,7 @@ class Group:
     def share_safely(self, since: float, lease: float) -> None:
         """Use a safe share, because the topic cannot be read or written since a while.
 
-        Half of what it was for a lease, then half of an equal part; never more.
+        A part of what it was for a lease, then of an equal one (`lost_share`); never more.
         """
         limits = self.allowance.limits
         equal = limits.times(self._safety * self._lost_share / 60.0 / self._fleet)

@@ -4,9 +4,10 @@ Internal to the workers; the one reader beside them, `sluice rate`, bears new fi
 in a row always stand for requests, input tokens and output tokens.
 """
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.worker.throttle.buckets import Amounts
+from services.worker.throttle.estimate import Lesson
 from services.worker.throttle.levels import NONE_READ, Readings
 from services.worker.throttle.sharing import Standing
 
@@ -74,3 +75,5 @@ class RatePosted(_Part):
     number: int
     """Counts the records of this replica, so that it knows its own again."""
     groups: dict[str, GroupPosted]
+    lessons: dict[str, Lesson] = Field(default_factory=dict)
+    """What the prompt versions that it called last use, so that a new replica need not learn it."""

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from services.worker.throttle.estimate import Estimator
 from services.worker.throttle.exchange import Exchange
 from services.worker.throttle.group import Group
 from services.worker.throttle.pool import HoldKind
@@ -37,6 +38,7 @@ class Rounds:
         *,
         interval: float,
         lease: float,
+        estimator: Estimator,
         group: Callable[[str], Group],
         groups: Callable[[], Iterable[Group]],
         ended: Callable[[bool], None],
@@ -46,6 +48,7 @@ class Rounds:
         self._exchange = exchange
         self._interval = interval
         self._lease = lease
+        self._estimator = estimator
         self._group = group
         self._groups = groups
         self._ended = ended
@@ -97,6 +100,7 @@ class Rounds:
             self._confirm(record.number, at)
         else:
             self._others[replica] = at
+            self._estimator.adopt(record.lessons)
         for name, posted in record.groups.items():
             group = self._group(name)
             group.fold(replica, posted, at, now)
@@ -149,7 +153,10 @@ class Rounds:
         self._number += 1
         groups = {group.name: group.post(now) for group in self._groups()}
         record = RatePosted.model_construct(
-            replica=self._replica, number=self._number, groups=groups
+            replica=self._replica,
+            number=self._number,
+            groups=groups,
+            lessons=self._estimator.lessons(),
         )
         if self._exchange is None:
             self.arrived(now, self._replica, record)

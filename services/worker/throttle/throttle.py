@@ -70,6 +70,7 @@ class Throttle:
             exchange,
             interval=settings.exchange_interval.total_seconds(),
             lease=settings.lease.total_seconds(),
+            estimator=self._estimator,
             group=self._group,
             groups=lambda: tuple(self._groups.values()),
             ended=self._measure,

@@ -13,6 +13,7 @@ import pytest
 from services.runtime.metrics import Metrics
 from services.worker.throttle import Ask, ExceedsLimit, GroupLimits, Throttle, ThrottleSettings
 from services.worker.throttle.buckets import Amounts
+from services.worker.throttle.estimate import ASSUMED, Lesson
 from services.worker.throttle.limits_api import GroupLimit, LimitsUnknown
 from services.worker.throttle.record import RatePosted
 from sluice_contracts import TokenUsage
@@ -114,11 +115,26 @@ async def test_a_ceiling_is_never_passed() -> None:
 
 async def test_usage_teaches_the_estimator() -> None:
     """Settling a reservation that names its prompt is enough."""
-    throttle = _throttle()
-    ask = Ask("g", 1_000, 500, prompt_key="p@1", characters=3_000)
-    with await throttle.reserve(ask) as reservation:
-        reservation.settle(TokenUsage(input_tokens=600, output_tokens=40))
+    throttle = _throttle(start=GroupLimits())
+    for _ in range(4 * ASSUMED):
+        ask = Ask("g", 1_000, 500, prompt_key="p@1", characters=3_000)
+        with await throttle.reserve(ask) as reservation:
+            reservation.settle(TokenUsage(input_tokens=600, output_tokens=40))
     assert (600, 40) == throttle.estimate("p@1", 3_000)
+
+
+async def test_a_new_replica_knows_what_the_others_learned() -> None:
+    """It reads their records from the topic before its first call."""
+    log, start = Log(random.Random(1)), GroupLimits()
+    async with _running(_throttle(exchange=Link(log), start=start)) as first:
+        for _ in range(4 * ASSUMED):
+            ask = Ask("g", 1_000, 500, prompt_key="p@1", characters=3_000)
+            with await first.reserve(ask) as reservation:
+                reservation.settle(TokenUsage(input_tokens=600, output_tokens=40))
+        async with _running(_throttle(exchange=Link(log), start=start)) as second:
+            await asyncio.sleep(3)
+            assert (600, 40) == second.estimate("p@1", 3_000)
+            assert (1_000, 500) == second.estimate("other@1", 3_000)
 
 
 async def test_a_rate_refusal_holds_the_whole_fleet() -> None:
@@ -177,7 +193,7 @@ async def test_a_part_that_becomes_free_is_taken_over_before_the_next_round() ->
 
 
 async def test_a_topic_that_falls_silent_leaves_a_safe_share() -> None:
-    """Half of the last share for a lease, then half of an equal one; never more, never none."""
+    """A quarter of the last share for a lease, then of an equal one; never more, never none."""
     link = Link(Log(random.Random(1)))
     async with _running(_throttle(exchange=link)) as throttle:
         await throttle.reserve(Ask("g", 1, 1))
@@ -187,7 +203,7 @@ async def test_a_topic_that_falls_silent_leaves_a_safe_share() -> None:
         link.is_cut = True
         await asyncio.sleep(6)
         assert throttle.snapshot()["is_lost"]
-        assert pytest.approx(30.0) == throttle.snapshot()["groups"]["g"]["share"][0]
+        assert pytest.approx(15.0) == throttle.snapshot()["groups"]["g"]["share"][0]
         link.is_cut = False
         await asyncio.sleep(3)
         assert not throttle.snapshot()["is_lost"]
@@ -228,5 +244,6 @@ async def test_a_record_survives_the_wire() -> None:
     await throttle.reserve(Ask("g", 1, 1))
     throttle.observe("g", _headers(), sent_at=0.0, status=200)
     group = throttle._groups["g"]
-    record = RatePosted(replica="r", number=1, groups={"g": group.post(1.0)})
+    lessons = {"p@1": Lesson(3_000.0, 600.5, 12.25, 3.5, 40)}
+    record = RatePosted(replica="r", number=1, groups={"g": group.post(1.0)}, lessons=lessons)
     assert record == RatePosted.model_validate_json(record.model_dump_json())
