@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 TARGET: Final = 0.5
 PROPORTIONAL: Final = 0.10
-INTEGRAL: Final = 0.02
+INTEGRAL: Final = 0.006
 MOST_INTEGRAL: Final = 0.03
 """Credit for a level that stood high, so that a short dip costs nothing."""
 LEAST: Final = 0.3
@@ -20,19 +20,21 @@ LEAST: Final = 0.3
 CREDIT: Final = 0.04
 """How far above the limit the rate may go while a level stands at its top: there it overflows, so
 what the fleet left unused a moment ago can be used now."""
-HIGH: Final = 0.9
+HIGH: Final = 0.7
 """The place from which a level counts as standing at its top."""
 GROWTH: Final = 0.01
 """The factor rises by at most this much a second."""
 UNREAD_GROWTH: Final = 0.002
 """The same where nothing is read: nobody calls, and what was known grows old."""
-NARROWEST: Final = 0.5
+LOW: Final = 0.25
+"""The place from which a level counts as standing at its bottom."""
+NARROWEST: Final = 1.0
 """Seconds of refill: a range smaller than this is noise."""
 FORGET: Final = 300.0
 """Seconds in which a range that is no longer filled shrinks."""
 WARY: Final = 60.0
-"""Seconds after a refusal in which the factor does not rise: others, who use the rest of the limit
-unevenly, come again; a shorter one finds them anew each time."""
+"""Seconds after a refusal in which what it took off is not given back: others, who use the rest of
+the limit unevenly, come again; a shorter one finds them anew each time."""
 REFUSED: Final = 0.03
 """What a refusal takes off at once."""
 
@@ -67,6 +69,11 @@ class Level:
         self._wary = 0.0
         self.forget()
 
+    @property
+    def room(self) -> float:
+        """How freely the bucket may be drawn on: 1 from the target up, 0 near the bottom."""
+        return min(1.0, max(0.0, (self._place - LOW) / (TARGET - LOW)))
+
     def forget(self) -> None:
         """Begin a new range: the limit itself has changed."""
         self._high = float("-inf")
@@ -93,7 +100,7 @@ class Level:
         self._count += readings.answers
 
     def refused(self, wary: float = WARY) -> None:
-        """Lower the factor because a call was refused, and do not raise it for `wary` seconds."""
+        """Lower the factor because a call was refused, and for `wary` seconds what it rises to."""
         self._integral = max(LEAST - 1.0, min(0.0, self._integral) - REFUSED)
         self.factor = max(LEAST, self.factor - REFUSED)
         self._wary = wary
@@ -115,7 +122,7 @@ class Level:
         wanted = min(most, max(LEAST, 1.0 + PROPORTIONAL * error + self._integral))
         if self._wary > 0:
             self._wary -= elapsed
-            wanted = min(wanted, self.factor)
+            wanted = min(wanted, 1.0 + self._integral)
         self.factor = min(wanted, self.factor + GROWTH * elapsed)
         shrink = min(1.0, elapsed / FORGET) * (self._high - self._low)
         self._high -= shrink * (1 - self._place)

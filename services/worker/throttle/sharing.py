@@ -48,7 +48,8 @@ REFUSED_LATELY: Final = 15.0
 """Seconds after a refusal in which nothing is lent out."""
 OTHERS_USE: Final = 0.985
 """Below this factor the API's own level says what is left over, and nothing is lent out."""
-
+GOES_ON: Final = 8.0
+"""Seconds after a lease ran out in which nothing is lent out: who lost it may go on, unseen."""
 CUT_OFF: Final = 30.0
 """Seconds after a lease ran out in which a refusal is likely the work of who lost it: a replica
 that is cut off goes on within its safe share."""
@@ -171,7 +172,11 @@ class Division:
     def shared(self) -> Amounts:
         """What the parts may add up to, per second."""
         return Amounts(
-            *(part + saved / REPAID for part, saved in zip(self.budget, self._saved, strict=True))
+            *(
+                # What is owed is taken off at any level.
+                part + min(saved, saved * level.room) / REPAID
+                for part, saved, level in zip(self.budget, self._saved, self._levels, strict=True)
+            )
         )
 
     def fold(self, replica: str, standing: Standing, at: float) -> None:
@@ -292,6 +297,7 @@ class Division:
         may_lend = (
             self.bound >= 1.0
             and at - self._refused_at >= REFUSED_LATELY
+            and at - self._cut_off_at >= GOES_ON
             and any(member.waits_for is not None for member in members)
         )
         for index, budget in enumerate(self.budget):

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from services.worker.throttle.levels import CREDIT, LEAST, NONE_READ, Level
+from services.worker.throttle.levels import CREDIT, LEAST, NONE_READ, REFUSED, Level
 
 MEANINGS: dict[str, Callable[[float, float], float]] = {
     "deficit": lambda level, burst: 60 - burst + level,
@@ -97,3 +97,30 @@ def test_a_level_at_its_top_is_used_and_one_in_the_middle_is_not() -> None:
     level.see(NONE_READ.plus(30.0), 0.0)
     level.tick(1.0)
     assert level.factor <= 1.0
+
+
+def test_a_refusal_costs_no_more_than_its_own_step() -> None:
+    """What the low level before it took off comes back as soon as the level does."""
+    level = Level()
+    for _ in range(10):
+        level.see(NONE_READ.plus(60.0).plus(59.0).plus(59.0).plus(59.0), 0.03)
+        level.tick(1.0)
+    level.refused()
+    least = level.factor
+    for _ in range(20):
+        level.see(NONE_READ.plus(60.0), 0.03)
+        level.tick(1.0)
+    assert level.factor > least
+    assert pytest.approx(1 - REFUSED, abs=0.02) == level.factor
+
+
+def test_there_is_no_room_in_a_level_that_is_low() -> None:
+    """What is lent out must not draw it to the bottom."""
+    level = Level()
+    rooms = []
+    for seconds in (60.0, 59.6, 59.3, 59.1):
+        level.see(NONE_READ.plus(seconds), 0.0)
+        rooms.append(level.room)
+    assert [1.0, 1.0] == rooms[:2]
+    assert 0.0 < rooms[2] < 1.0
+    assert 0.0 == rooms[3]

@@ -140,6 +140,21 @@ def test_what_is_left_unused_is_lent_out_while_others_are_short() -> None:
     assert pytest.approx(most) == division.shared.requests
 
 
+def test_nothing_is_lent_out_after_a_replica_was_cut_off() -> None:
+    """It may go on within its safe share, which nobody sees; later what is unused is lent again."""
+    division = _division()
+    for second in range(40):
+        waits = replace(_standing(500, 100), waits_for=0, total=_all(50.0 * second))
+        division.fold("a", waits, float(second))
+        if second < 20:
+            division.fold("b", _standing(1, 1), second + 0.5)
+        if second == 20:
+            assert division.shared.requests > 100
+        if second == 27:
+            assert pytest.approx(100) == division.shared.requests
+    assert division.shared.requests > 100
+
+
 def test_what_is_used_in_full_is_not_lent_out_again() -> None:
     """Who waits for more than there is gives nobody reason to use more."""
     division = _division()
