@@ -35,17 +35,19 @@ PROMPTS: Final = 4_096
 """Prompt versions remembered; the one unused for longest is forgotten first."""
 
 
+class Moments(NamedTuple):
+    """What a line is read from: of x the characters, of y the charged input tokens."""
+
+    mean_x: float
+    mean_y: float
+    variance_x: float
+    covariance: float
+
+
 class Lesson(NamedTuple):
     """What a replica learned of one prompt version, as it tells the others."""
 
-    characters: float
-    """Mean of the characters of its recent calls."""
-    charged: float
-    """Mean of their charged input tokens."""
-    spread: float
-    """Variance of the characters."""
-    slope: float
-    """Covariance of both."""
+    inputs: Moments
     output: int
     """Output tokens to reserve."""
 
@@ -66,14 +68,30 @@ class Line:
         self.xx = self.xx * FORGET + x * x
         self.xy = self.xy * FORGET + x * y
 
+    @property
+    def moments(self) -> Moments:
+        """Means, variance and covariance of the points; there is one at least."""
+        mean_x, mean_y = self.x / self.n, self.y / self.n
+        return Moments(
+            mean_x,
+            mean_y,
+            self.xx / self.n - mean_x * mean_x,
+            self.xy / self.n - mean_x * mean_y,
+        )
+
+    def begin(self, moments: Moments, points: float) -> None:
+        """Begin as a line that learned so many points with these moments."""
+        mean_x, mean_y, variance_x, covariance = moments
+        self.n, self.x, self.y = points, points * mean_x, points * mean_y
+        self.xx = points * (variance_x + mean_x * mean_x)
+        self.xy = points * (covariance + mean_x * mean_y)
+
     def at(self, x: float) -> float:
         """Read the line; through the origin while the points do not tell a slope."""
-        mean_x, mean_y = self.x / self.n, self.y / self.n
-        spread = self.xx / self.n - mean_x * mean_x
-        if self.n < 4.0 or spread < 1e-3 * mean_x * mean_x:  # noqa: PLR2004 -- points for a slope
+        mean_x, mean_y, variance_x, covariance = self.moments
+        if self.n < 4.0 or variance_x < 1e-3 * mean_x * mean_x:  # noqa: PLR2004 -- for a slope
             return mean_y * x / mean_x if mean_x > 0 else mean_y
-        slope = (self.xy / self.n - mean_x * mean_y) / spread
-        return mean_y + max(slope, 0.0) * (x - mean_x)
+        return mean_y + max(covariance / variance_x, 0.0) * (x - mean_x)
 
 
 class Seen:
@@ -90,11 +108,8 @@ class Seen:
     @classmethod
     def of(cls, lesson: Lesson) -> "Seen":
         """Begin where another replica is."""
-        x, y, spread, slope, output = lesson
-        seen, n = cls(output), float(ASSUMED)
-        line = seen.line
-        line.n, line.x, line.y = n, n * x, n * y
-        line.xx, line.xy = n * (spread + x * x), n * (slope + x * y)
+        seen = cls(lesson.output)
+        seen.line.begin(lesson.inputs, float(ASSUMED))
         return seen
 
     def add(self, characters: int, usage: TokenUsage) -> None:
@@ -108,11 +123,7 @@ class Seen:
 
     def lesson(self, quantile: float) -> Lesson:
         """Return what others can begin with."""
-        line = self.line
-        x, y = line.x / line.n, line.y / line.n
-        return Lesson(
-            x, y, line.xx / line.n - x * x, line.xy / line.n - x * y, self.output(quantile)
-        )
+        return Lesson(self.line.moments, self.output(quantile))
 
     def output(self, quantile: float) -> int:
         """Read the quantile of the remembered outputs."""

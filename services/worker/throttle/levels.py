@@ -3,9 +3,10 @@
 With a burst smaller than a minute's worth the header may show the limit less what is missing, the
 level itself, or the level scaled to the limit; nobody outside knows. All three rise and fall with
 the level, so only the *place within the range lately seen* is used: the top is where the bucket
-overflows and allowance is wasted, the bottom is where calls are refused. A slow controller holds
-the level in the middle of that range. Without other users of the key there is nothing for it to do;
-with them the level sinks, and the rate is lowered until it does not.
+overflows and allowance is wasted, the bottom is where calls are refused. A slow controller keeps
+the level between them: below the middle the rate is lowered until it sinks no more, because others
+use the key too; in the upper third the rate may pass the limit a little, so that it does not stand
+at the top.
 """
 
 from typing import Final, NamedTuple
@@ -20,14 +21,14 @@ LEAST: Final = 0.3
 CREDIT: Final = 0.04
 """How far above the limit the rate may go while a level stands at its top: there it overflows, so
 what the fleet left unused a moment ago can be used now."""
+LOW: Final = 0.25
+"""The place at and below which nothing more may be drawn than the limit gives."""
 HIGH: Final = 0.7
-"""The place from which a level counts as standing at its top."""
+"""The place above which the rate may go beyond the limit, more with each step to the top."""
 GROWTH: Final = 0.01
 """The factor rises by at most this much a second."""
 UNREAD_GROWTH: Final = 0.002
 """The same where nothing is read: nobody calls, and what was known grows old."""
-LOW: Final = 0.25
-"""The place from which a level counts as standing at its bottom."""
 NARROWEST: Final = 1.0
 """Seconds of refill: a range smaller than this is noise."""
 FORGET: Final = 300.0

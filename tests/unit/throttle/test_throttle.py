@@ -13,7 +13,7 @@ import pytest
 from services.runtime.metrics import Metrics
 from services.worker.throttle import Ask, ExceedsLimit, GroupLimits, Throttle, ThrottleSettings
 from services.worker.throttle.buckets import Amounts
-from services.worker.throttle.estimate import ASSUMED, Lesson
+from services.worker.throttle.estimate import ASSUMED, Lesson, Moments
 from services.worker.throttle.limits_api import GroupLimit, LimitsUnknown
 from services.worker.throttle.record import RatePosted
 from sluice_contracts import TokenUsage
@@ -244,6 +244,6 @@ async def test_a_record_survives_the_wire() -> None:
     await throttle.reserve(Ask("g", 1, 1))
     throttle.observe("g", _headers(), sent_at=0.0, status=200)
     group = throttle._groups["g"]
-    lessons = {"p@1": Lesson(3_000.0, 600.5, 12.25, 3.5, 40)}
+    lessons = {"p@1": Lesson(Moments(3_000.0, 600.5, 12.25, 3.5), 40)}
     record = RatePosted(replica="r", number=1, groups={"g": group.post(1.0)}, lessons=lessons)
     assert record == RatePosted.model_validate_json(record.model_dump_json())
