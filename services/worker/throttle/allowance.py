@@ -7,7 +7,7 @@ ceiling of the settings caps them all.
 from dataclasses import dataclass
 from typing import Final
 
-from services.worker.throttle.buckets import Amounts
+from services.worker.throttle.buckets import MEASURES, Amounts, Measure
 from services.worker.throttle.headers import Reading
 from services.worker.throttle.levels import NONE_READ, Readings
 from services.worker.throttle.settings import GroupLimits
@@ -17,6 +17,7 @@ BURST_KNOWN: Final = 60.0
 HEARSAY: Final = 1e9
 """Age in seconds of limits that no answer has shown."""
 ERROR: Final = 400
+OUTPUT: Final = MEASURES.index(Measure.OUTPUT)
 
 
 def per_minute(limits: GroupLimits) -> Amounts:
@@ -26,7 +27,7 @@ def per_minute(limits: GroupLimits) -> Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Limits per minute as an answer showed them, and when."""
+    """Limits per minute as an answer showed them, and when its call was sent."""
 
     limits: Amounts
     at: float
@@ -40,7 +41,7 @@ class Allowance:
         self.observed: Observed | None = None
         self._start = start
         self._told: Amounts | None = None
-        self._date = float("-inf")
+        self._sent_at = float("-inf")
         self._read = [NONE_READ, NONE_READ, NONE_READ]
 
     @property
@@ -69,7 +70,7 @@ class Allowance:
         self._told = limits
 
     def adopt(self, limits: Amounts, at: float) -> None:
-        """Take limits that another replica saw at `at`, unless this one has seen later ones."""
+        """Take limits that another replica read off a call sent at `at`, where that is newer."""
         if self.observed is None or at > self.observed.at:
             self._believe(limits, at)
 
@@ -79,24 +80,30 @@ class Allowance:
             return self.observed.limits, now - self.observed.at
         return None if self._told is None else (self._told, HEARSAY)
 
-    def see(self, reading: Reading, status: int, now: float) -> Amounts | None:
-        """Take the headers of an answer, unless a later answer was seen.
+    def see(self, reading: Reading, status: int, sent_at: float) -> Amounts | None:
+        """Take the headers of an answer, unless one to a call that was sent later was seen.
+
+        Headers show the moment at which the API took the call, however long the answer took, so
+        the order of sending is theirs. Recordings show that of the output tokens only they show
+        the end instead.
 
         Returns:
             Seconds of debt per bucket, where the API shows more than an empty bucket; None where
-            the answer was ignored.
+            nothing was learned of it.
         """
-        if reading.date is not None:
-            if reading.date < self._date:
-                return None
-            self._date = reading.date
-        self._believe(reading.limits, now)
-        if status >= ERROR:
+        if self.observed is None or sent_at >= self.observed.at:
+            self._believe(reading.limits, sent_at)
+        if status >= ERROR or (self.observed and reading.limits != self.observed.limits):
             return None  # an error may show full buckets; it never raises a level
+        is_newest = sent_at >= self._sent_at
         for index, (limit, remaining) in enumerate(
             zip(reading.limits, reading.remaining, strict=True)
         ):
-            self._read[index] = self._read[index].plus(remaining / limit * 60.0)
+            if is_newest or index == OUTPUT:
+                self._read[index] = self._read[index].plus(remaining / limit * 60.0)
+        if not is_newest:
+            return None
+        self._sent_at = sent_at
         return Amounts(*(max(0.0, wait - BURST_KNOWN) for wait in reading.reset_in))
 
     def readings(self) -> tuple[Readings, Readings, Readings]:

@@ -74,7 +74,7 @@ class Group:
             limits=None if known is None else known[0],
             limits_age=0.0 if known is None else known[1],
             readings=self.allowance.readings(),
-            factor=self.division.factor,
+            factor=self.division.steady,
             refused=self._refused,
             bound=self.division.bound,
             waits_for=None if waits_for is None else MEASURES.index(waits_for),
@@ -132,9 +132,9 @@ class Group:
             rates = Amounts(*(min(pair) for pair in zip(rates, equal, strict=True)))
         self.pool.change(rates)
 
-    def see(self, reading: Reading, status: int, now: float) -> None:
-        """Take the headers of an answer."""
-        debt = self.allowance.see(reading, status, now)
+    def see(self, reading: Reading, status: int, now: float, sent_at: float) -> None:
+        """Take the headers of an answer to a call sent at `sent_at`."""
+        debt = self.allowance.see(reading, status, sent_at)
         if debt is not None:
             self.pool.buckets.lower(debt, now)
 
@@ -160,12 +160,12 @@ class Group:
             "held_for": pool.held_for,
         }
 
-    def fold(self, replica: str, posted: GroupPosted, at: float, now: float) -> None:
-        """Take in what a replica says, at its time in the log; `now` is when that is here."""
+    def fold(self, replica: str, posted: GroupPosted, at: float, here: float) -> None:
+        """Take in what a replica says, at its time in the log; `here` is that time on our clock."""
         standing = posted.standing
         self.division.fold(replica, standing, at)
-        if standing.limits is not None:
-            self.allowance.adopt(standing.limits, now - standing.limits_age)
+        if standing.limits is not None and replica != self._replica:
+            self.allowance.adopt(standing.limits, here - standing.limits_age)
 
     def refused(self, until: float, kind: HoldKind, now: float, sent_at: float | None) -> bool:
         """Take a refusal that holds the group; False where it says nothing new."""

@@ -83,10 +83,19 @@ class Level:
         self._sum = 0.0
         self._count = 0
 
-    def adopt(self, factor: float) -> None:
-        """Begin where the others are."""
-        self.factor = min(self.factor, factor)
-        self._integral = min(self._integral, self.factor - 1.0)
+    @property
+    def steady(self) -> float:
+        """What the factor comes back to once the level stands at the target, 1 at most.
+
+        A dip that passes moves the factor by the proportional part, but not this.
+        """
+        return min(1.0, 1.0 + self._integral)
+
+    def adopt(self, steady: float) -> None:
+        """Begin where the others are, unless something was read here: that is newer."""
+        if self._high == float("-inf"):
+            self._integral = min(self._integral, steady - 1.0)
+            self.factor = min(self.factor, steady)
 
     def see(self, readings: Readings, resolution: float) -> None:
         """Take readings that are known to within `resolution` seconds."""

@@ -101,9 +101,10 @@ class Rounds:
         else:
             self._others[replica] = at
             self._estimator.adopt(record.lessons)
+        here = now if self._log_ahead is None else at - self._log_ahead
         for name, posted in record.groups.items():
             group = self._group(name)
-            group.fold(replica, posted, at, now)
+            group.fold(replica, posted, at, here)
             kind = posted.held_for
             # Our own word is older than what we know: it would undo a hold that ended since.
             if replica == self._replica or self._log_ahead is None:

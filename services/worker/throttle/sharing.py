@@ -74,7 +74,7 @@ class Standing:
     readings: tuple[Readings, Readings, Readings] = (NONE_READ, NONE_READ, NONE_READ)
     """What answers showed of the API's levels since this replica's last record."""
     factor: Amounts = ONE
-    """What the levels ask for, as this replica knows it: how a newcomer learns it."""
+    """What the levels leave in the long run, as this replica knows it: how a newcomer learns it."""
     refused: int = 0
     """How often this replica was refused for the rate."""
     bound: float = 0.0
@@ -154,6 +154,11 @@ class Division:
     def factor(self) -> Amounts:
         """The part of each limit that is left to us, by what the API's levels show."""
         return Amounts(*(level.factor for level in self._levels))
+
+    @property
+    def steady(self) -> Amounts:
+        """The same without what a passing dip takes off."""
+        return Amounts(*(level.steady for level in self._levels))
 
     @property
     def budget(self) -> Amounts:

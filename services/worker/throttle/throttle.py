@@ -138,13 +138,12 @@ class Throttle:
             sent_at: When the call was sent, on the event loop's clock.
             status: The HTTP status.
         """
-        del sent_at  # the answer's own date orders it; kept for callers that have both
         reading = h.read(headers)
         if reading is None:
             return
         known = self._group(group)
         before = known.allowance.limits
-        known.see(reading, status, asyncio.get_running_loop().time())
+        known.see(reading, status, asyncio.get_running_loop().time(), sent_at)
         if known.allowance.limits != before:
             log.info(
                 "throttle.limits_changed", group=known.name, limits=tuple(known.allowance.limits)

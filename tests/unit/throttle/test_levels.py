@@ -82,6 +82,21 @@ def test_a_newcomer_begins_where_the_others_are() -> None:
     assert 0.6 == level.factor
     level.adopt(0.9)
     assert 0.6 == level.factor
+    level.see(NONE_READ.plus(60.0), 0.0)
+    level.adopt(0.5)
+    assert 0.6 == level.factor  # what was read here is newer than any newcomer's word
+
+
+def test_a_newcomer_is_not_told_of_a_dip_that_passes() -> None:
+    """The proportional part comes and goes with the level; others who use the key stay."""
+    level, newcomer = Level(), Level()
+    level.see(NONE_READ.plus(60.0), 0.0)
+    for _ in range(3):
+        level.see(NONE_READ.plus(59.0), 0.0)
+        level.tick(1.0)
+    assert level.factor < 0.96
+    newcomer.adopt(level.steady)
+    assert newcomer.factor > 0.985
 
 
 def test_a_level_at_its_top_is_used_and_one_in_the_middle_is_not() -> None:

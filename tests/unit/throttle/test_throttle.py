@@ -99,11 +99,13 @@ async def test_a_raised_limit_is_used_a_round_later() -> None:
 
 
 async def test_an_answer_that_comes_late_is_ignored() -> None:
-    """The API's own date orders answers."""
+    """Headers show when the call was taken: a long call that ends last tells the oldest."""
     throttle = _throttle()
-    throttle.observe("g", _headers(requests=100, second=9), sent_at=0.0, status=200)
-    throttle.observe("g", _headers(requests=999, second=8), sent_at=0.0, status=200)
+    throttle.observe("g", _headers(requests=100, second=8), sent_at=2.0, status=200)
+    throttle.observe("g", _headers(requests=999, second=9), sent_at=1.0, status=200)
     assert 100.0 == throttle.snapshot()["groups"]["g"]["limits"][0]
+    throttle.observe("g", _headers(requests=999, second=9), sent_at=3.0, status=200)
+    assert 999.0 == throttle.snapshot()["groups"]["g"]["limits"][0]
 
 
 async def test_a_ceiling_is_never_passed() -> None:
