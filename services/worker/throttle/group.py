@@ -18,7 +18,7 @@ ROOM: Final = 2.0
 """A replica that one bucket holds back wants this many times what it can use of the others."""
 OFF: Final = 0.05
 """Part of the budget by which a claim must be off to be corrected before the next round."""
-UNKNOWN_FLEET: Final = 20
+UNKNOWN_FLEET: Final = 8
 """How many replicas to assume before the topic was ever read."""
 
 

@@ -36,6 +36,9 @@ FORGET: Final = 300.0
 WARY: Final = 60.0
 """Seconds after a refusal in which what it took off is not given back: others, who use the rest of
 the limit unevenly, come again; a shorter one finds them anew each time."""
+EASED: Final = 4.0
+"""How many times as fast these seconds pass, beyond once, while a level stands at its very top:
+where others used the rest, it would not stay there."""
 REFUSED: Final = 0.03
 """What a refusal takes off at once."""
 
@@ -128,12 +131,17 @@ class Level:
         if self._wary > 0:  # the hold has filled the bucket: that it is full now says nothing
             step = min(step, 0.0)
         self._integral = min(MOST_INTEGRAL, max(LEAST - 1.0, self._integral + step))
-        most = 1.0 + CREDIT * max(0.0, place - HIGH) / (1.0 - HIGH)
+        most = 1.0 + CREDIT * _beyond(place)
         wanted = min(most, max(LEAST, 1.0 + PROPORTIONAL * error + self._integral))
         if self._wary > 0:
-            self._wary -= elapsed
+            self._wary -= elapsed * (1.0 + EASED * _beyond(place))
             wanted = min(wanted, 1.0 + self._integral)
         self.factor = min(wanted, self.factor + GROWTH * elapsed)
         shrink = min(1.0, elapsed / FORGET) * (self._high - self._low)
         self._high -= shrink * (1 - self._place)
         self._low += shrink * self._place
+
+
+def _beyond(place: float) -> float:
+    """Return how far a place is from `HIGH` to the top, from 0 to 1."""
+    return max(0.0, place - HIGH) / (1.0 - HIGH)

@@ -51,7 +51,7 @@ class ThrottleSettings(Block):
     """How often this replica says what it needs and uses on `claude.rate.v1`."""
     lease: timedelta = timedelta(seconds=4)
     """A replica not heard of for this long loses its share to the others."""
-    lost_share: float = Field(default=0.25, gt=0, le=0.5)
+    lost_share: float = Field(default=0.1, gt=0, le=0.5)
     """Part of its last share that a replica keeps when it cannot read or write the topic."""
     limits_interval: timedelta = timedelta(minutes=5)
     """How often the Rate Limits API is asked, where an admin key is given."""

@@ -122,7 +122,7 @@ def test_a_refusal_costs_no_more_than_its_own_step() -> None:
         level.tick(1.0)
     level.refused()
     least = level.factor
-    for _ in range(20):
+    for _ in range(10):
         level.see(NONE_READ.plus(60.0), 0.03)
         level.tick(1.0)
     assert level.factor > least

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.worker.throttle.buckets import Amounts
-from services.worker.throttle.levels import NONE_READ
+from services.worker.throttle.levels import EASED, NONE_READ
 from services.worker.throttle.sharing import (
     MOST_SAVED,
     REPAID,
@@ -263,11 +263,14 @@ def test_rounds_come_to_the_fair_division(wants: list[float]) -> None:
         assert pytest.approx(share, rel=1e-6) == division.holds(name).requests
 
 
-@pytest.mark.parametrize(("is_cut_off", "rises_after"), [(False, 60), (True, 10)])
-def test_a_refusal_is_remembered_unless_one_is_cut_off(
-    *, is_cut_off: bool, rises_after: int
+@pytest.mark.parametrize(
+    ("is_cut_off", "lowest", "rises_after"),
+    [(False, 59.3, 60), (True, 59.3, 10), (False, 60.0, 60 / (1 + EASED))],
+)
+def test_a_refusal_is_remembered_unless_there_are_no_others(
+    *, is_cut_off: bool, lowest: float, rises_after: float
 ) -> None:
-    """Others who use the key come again; who lost its lease is known to use a safe share."""
+    """Others who use the key come again; who is cut off is known, and at the top is nobody."""
     division = _division()
     calm = replace(_standing(100, 100, 90), waits_for=0)
     if is_cut_off:
@@ -278,9 +281,9 @@ def test_a_refusal_is_remembered_unless_one_is_cut_off(
     division.fold("stays", refused, 20.0)
     low = division.factor.requests
     assert low < 1.0
-    full = (NONE_READ.plus(60.0), NONE_READ.plus(60.0), NONE_READ.plus(60.0))
+    high = NONE_READ.plus(60.0).plus(lowest)
     rose = 0
     while division.factor.requests <= low and rose < 100:
-        division.fold("stays", replace(refused, readings=full), 21.0 + rose)
+        division.fold("stays", replace(refused, readings=(high, high, high)), 21.0 + rose)
         rose += 1
     assert rises_after == pytest.approx(rose, abs=2)

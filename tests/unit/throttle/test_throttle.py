@@ -195,7 +195,7 @@ async def test_a_part_that_becomes_free_is_taken_over_before_the_next_round() ->
 
 
 async def test_a_topic_that_falls_silent_leaves_a_safe_share() -> None:
-    """A quarter of the last share for a lease, then of an equal one; never more, never none."""
+    """A tenth of the last share for a lease, then of an equal one; never more, never none."""
     link = Link(Log(random.Random(1)))
     async with _running(_throttle(exchange=link)) as throttle:
         await throttle.reserve(Ask("g", 1, 1))
@@ -205,7 +205,7 @@ async def test_a_topic_that_falls_silent_leaves_a_safe_share() -> None:
         link.is_cut = True
         await asyncio.sleep(6)
         assert throttle.snapshot()["is_lost"]
-        assert pytest.approx(15.0) == throttle.snapshot()["groups"]["g"]["share"][0]
+        assert pytest.approx(6.0) == throttle.snapshot()["groups"]["g"]["share"][0]
         link.is_cut = False
         await asyncio.sleep(3)
         assert not throttle.snapshot()["is_lost"]
