@@ -38,7 +38,7 @@ ROUNDED: Final = (1.0, 1_000.0, 1_000.0)
 """What the headers round `remaining` to."""
 REPAID: Final = 3.0
 """Seconds in which what was left unused is lent out again: a share takes about two to be used."""
-MOST_SAVED: Final = 0.8
+MOST_SAVED: Final = 1.0
 """Seconds of the budget that may wait to be lent out: the API's burst has to bear them."""
 MOST_OWED: Final = 0.1
 """Seconds of the budget that are taken off at most, where more was used than there was."""
