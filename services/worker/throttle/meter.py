@@ -19,7 +19,7 @@ class Meter:
 
     def waited(self, reservation: Reservation) -> None:
         """Count how long a reservation waited."""
-        key = reservation.ask.group, reservation.ask.priority
+        key = reservation.pool.group, reservation.ask.priority
         child = self._waits.get(key)  # looking a child up by labels costs more than observing
         if child is None:
             child = self._waits[key] = self._metrics.throttle_wait_seconds.labels(*key)
@@ -28,6 +28,19 @@ class Meter:
     def held(self, group: str, kind: HoldKind) -> None:
         """Count that a group was held."""
         self._metrics.throttle_holds.labels(group, kind).inc()
+
+    def forget(self, group: Group) -> None:
+        """Show a group no longer that goes by another name now; what was counted of it stays."""
+        metrics, name = self._metrics, group.name
+        for measure in MEASURES:
+            metrics.throttle_limit.remove(name, measure)
+            metrics.throttle_share.remove(name, measure)
+            metrics.throttle_fill.remove(name, measure)
+            metrics.throttle_binding.remove(name, measure)
+        for priority in Priority:
+            metrics.throttle_waiting.remove(name, priority)
+        for kind in HoldKind:
+            metrics.throttle_held.remove(name, kind)
 
     def read(self, group: Group, *, is_lost: bool) -> None:
         """Show where a group stands."""

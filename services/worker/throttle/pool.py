@@ -41,6 +41,10 @@ class DeadlinePassed(Exception):  # noqa: N818 -- a verdict on a request
     """The request's own deadline came before its turn."""
 
 
+class Moved(Exception):  # noqa: N818 -- a signpost
+    """The group goes by another name now: ask again there."""
+
+
 @dataclass(eq=False, slots=True)
 class Reservation:
     """Leave to make one call. `settle` it when the call is over, however it ended.
@@ -176,19 +180,25 @@ class Pool:
         self.held_until = self._loop.time()
         self.pump()
 
-    async def reserve(self, ask: Ask) -> Reservation:
+    async def reserve(self, ask: Ask, since: float | None = None) -> Reservation:
         """Wait for this call's turn.
+
+        Args:
+            ask: For what.
+            since: When it was asked for first, on the loop's clock, where that is not now.
 
         Raises:
             DeadlinePassed: The deadline came first.
+            Moved: The group was given up for another while this waited.
         """
         now = self._loop.time()
+        since = now if since is None else since
         if ask.deadline is not None and ask.deadline <= now:
             raise _passed(ask)
         self.demand.asked(ask, now)
         if self.held_for is None and not self.queue and self._delay(ask, now) <= 0.0:
-            return self._grant(ask, now, now)
-        waiter = Waiter(ask, now, self._loop.create_future())
+            return self._grant(ask, since, now)
+        waiter = Waiter(ask, since, self._loop.create_future())
         self.queue.push(waiter)
         if ask.deadline is not None:
             self._note_deadline(ask.deadline, waiter)
@@ -256,6 +266,16 @@ class Pool:
         waits = self._waits
         self._waits = Counter()
         return waits.most_common(1)[0][0] if waits and self.queue else None
+
+    def give_way(self, to: "Pool") -> None:
+        """Send all who wait to another pool, and what they wait for; calls in flight end here."""
+        while (waiter := self.queue.peek()) is not None:
+            self.queue.remove(waiter)
+            if not waiter.future.done():
+                waiter.future.set_exception(Moved())
+        if self.held_for is not None:
+            to.hold(self.held_until, self.held_for)
+        self.close()
 
     def close(self) -> None:
         """Drop the timer."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from services.worker.throttle.group import Group
 from services.worker.throttle.limits_api import LimitsSource, LimitsUnknown
 from services.worker.throttle.meter import Meter
 from services.worker.throttle.picking import Ask
-from services.worker.throttle.pool import HoldKind, Reservation
+from services.worker.throttle.pool import HoldKind, Moved, Reservation
 from services.worker.throttle.rounds import Rounds
 from services.worker.throttle.settings import ThrottleSettings
 from sluice_contracts import TokenUsage
@@ -118,14 +119,17 @@ class Throttle:
             DeadlinePassed: The deadline came first.
             ExceedsLimit: The call can never fit.
         """
-        group = self._group(ask.group)
-        heard = group.allowance.heard
-        if heard is not None and ask.input_tokens > heard.input_tokens:
-            raise ExceedsLimit(
-                f"{ask.input_tokens} input tokens, and group {group.name!r} allows"
-                f" {heard.input_tokens:.0f} a minute; split the request or raise the limit"
-            )
-        return await group.pool.reserve(ask)
+        since = asyncio.get_running_loop().time()
+        while True:
+            group = self._group(ask.group)
+            heard = group.allowance.heard
+            if heard is not None and ask.input_tokens > heard.input_tokens:
+                raise ExceedsLimit(
+                    f"{ask.input_tokens} input tokens, and group {group.name!r} allows"
+                    f" {heard.input_tokens:.0f} a minute; split the request or raise the limit"
+                )
+            with suppress(Moved):
+                return await group.pool.reserve(ask, since)
 
     def observe(
         self, group: str, headers: Mapping[str, str], *, sent_at: float, status: int
@@ -208,6 +212,15 @@ class Throttle:
             self._rounds.begin(group)
         return group
 
+    def _merge(self, model: str, name: str) -> None:
+        """Give up a group that was begun under a model's name before the API said which it is."""
+        if model == name or model not in self._groups:
+            return
+        early = self._groups.pop(model)
+        early.pool.give_way(self._group(name).pool)
+        self._meter.forget(early)
+        log.info("throttle.group_merged", model=model, group=name)
+
     def _measure(self, is_lost: bool) -> None:  # noqa: FBT001 -- a callback's one fact
         for group in self._groups.values():
             self._meter.read(group, is_lost=is_lost)
@@ -216,12 +229,13 @@ class Throttle:
         while True:
             try:
                 for told in await source.fetch():
-                    for model in told.models:
-                        self._aliases[model] = told.group
                     if told.limits is not None:
                         self._told[told.group] = told.limits
                         if told.group in self._groups:
                             self._groups[told.group].allowance.tell(told.limits)
+                    for model in told.models:
+                        self._aliases[model] = told.group
+                        self._merge(model, told.group)
             except LimitsUnknown as exc:
                 log.warning("throttle.limits_unknown", error=str(exc))
             await asyncio.sleep(self._settings.limits_interval.total_seconds())

@@ -225,6 +225,26 @@ class _Limits:
         return [GroupLimit("shared", ("model-a", "model-b"), Amounts(120, 120_000, 120_000))]
 
 
+async def test_who_waits_moves_to_the_group_that_the_api_names() -> None:
+    """Two divisions of one limit would use it twice."""
+    limits = _Limits()
+    interval = timedelta(seconds=10)
+    async with _running(_throttle(limits=limits, limits_interval=interval)) as throttle:
+        await asyncio.sleep(1)
+        throttle.hold("model-a", 30.0, "rate")
+        waiting = [asyncio.create_task(throttle.reserve(Ask("model-a", 1, 1))) for _ in range(3)]
+        gives_up = asyncio.create_task(throttle.reserve(Ask("model-a", 1, 1)))
+        await asyncio.sleep(12)
+        groups = throttle.snapshot()["groups"]
+        assert ["shared"] == list(groups)
+        assert 4 == groups["shared"]["waiting"]
+        assert pytest.approx(18.0) == throttle.hold_left("model-b")
+        gives_up.cancel()
+        granted = await asyncio.gather(*waiting)
+        assert all(reservation.waited >= 30.0 for reservation in granted)
+        assert 3 == throttle.snapshot()["groups"]["shared"]["in_flight"]
+
+
 async def test_models_that_share_limits_share_a_group() -> None:
     """The API says which; a failure to ask is not the end."""
     limits = _Limits()
