@@ -161,17 +161,19 @@ class Estimator:
 
     def lessons(self) -> dict[str, Lesson]:
         """Return what was learned here of the prompt versions used last, to tell the others."""
-        return {
-            prompt: seen.lesson(self._quantile)
-            for prompt, seen in islice(reversed(self._prompts.items()), TAUGHT)
+        known = (
+            (prompt, seen)
+            for prompt, seen in reversed(self._prompts.items())
             if seen.answers >= ASSUMED
-        }
+        )
+        return {prompt: seen.lesson(self._quantile) for prompt, seen in islice(known, TAUGHT)}
 
     def adopt(self, lessons: Mapping[str, Lesson]) -> None:
         """Begin where another replica is with prompt versions that were not called here yet."""
         for prompt, lesson in lessons.items():
-            if prompt not in self._prompts:
+            if prompt not in self._prompts and len(self._prompts) < PROMPTS:
                 self._begin(prompt, Seen.of(lesson))
+                self._prompts.move_to_end(prompt, last=False)  # it was not used here
 
     def _begin(self, prompt: str, seen: Seen) -> Seen:
         self._prompts[prompt] = seen

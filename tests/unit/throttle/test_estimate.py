@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from services.worker.throttle.estimate import ASSUMED, REMEMBERED, TAUGHT, Estimator
+from services.worker.throttle.estimate import ASSUMED, PROMPTS, REMEMBERED, TAUGHT, Estimator
 from sluice_contracts import TokenUsage
 
 
@@ -106,8 +106,20 @@ def test_only_what_was_seen_often_is_told_and_of_few_prompts() -> None:
             estimator.learn(f"p{number}@1", 1_000, _usage(300))
     estimator.learn("rare@1", 1_000, _usage(300))
     lessons = estimator.lessons()
-    assert TAUGHT - 1 == len(lessons)
+    assert TAUGHT == len(lessons)
     assert f"p{2 * TAUGHT - 1}@1" in lessons
     assert "rare@1" not in lessons
     other.adopt(lessons)
     assert {} == other.lessons()
+
+
+def test_what_is_told_takes_no_place_of_what_is_used_here() -> None:
+    """Another replica's prompts are not this one's."""
+    estimator, other = Estimator(0.75), Estimator(0.75)
+    for number in range(PROMPTS):
+        estimator.learn(f"p{number}@1", 1_000, _usage(300, 10))
+    for _ in range(ASSUMED):
+        other.learn("other@1", 1_000, _usage(300, 9_000))
+    estimator.adopt(other.lessons())
+    assert 300 == estimator.estimate("p0@1", 1_000)[0]
+    assert estimator.estimate("other@1", 1_000)[1] < 9_000
