@@ -20,6 +20,8 @@ SOON: Final = 0.05
 LEAVE_TIMEOUT: Final = 2.0
 OFTEN: Final = 0.25
 """Seconds between two records that follow what the others say."""
+LOOKS: Final = 4
+"""How often an interval it is looked whether the last record came back."""
 STALE: Final = 600.0
 """Seconds after which the record of a replica that never said goodbye is taken off the topic."""
 TOLD: Final = (HoldKind.RATE, HoldKind.RAMP, HoldKind.SPEND)
@@ -129,9 +131,10 @@ class Rounds:
     async def _post_rounds(self) -> None:
         while True:
             self._post()
-            # A record that is not back by now is likely lost: the next one goes out early.
-            if not await self._news(self._interval / 2) and self._sent_is_back():
-                await self._news(self._interval / 2)
+            for _ in range(LOOKS):
+                # A record that is not back by now is likely lost: the next one goes out early.
+                if await self._news(self._interval / LOOKS) or not self._sent_is_back():
+                    break
 
     async def _news(self, seconds: float) -> bool:
         """Wait for news that cannot wait for the next round."""
@@ -188,9 +191,9 @@ class Rounds:
             return
         self._sent = {number: at for number, at in self._sent.items() if now - at < self._lease}
         silent = float("inf") if self._confirmed_at is None else now - self._confirmed_at
-        # While a record is missing this is looked at twice an interval, so half of one is enough to
-        # stop before the others take this part over.
-        if silent < self._lease - self._interval / 2:
+        # While a record is missing this is looked at so many times an interval, so one of them is
+        # enough to stop before the others take this part over.
+        if silent < self._lease - self._interval / LOOKS:
             return
         if not self.is_lost:
             self.is_lost = True

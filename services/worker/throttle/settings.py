@@ -49,7 +49,7 @@ class ThrottleSettings(Block):
     """Part of the tokens that each lower priority gets while a higher one has a backlog."""
     exchange_interval: timedelta = timedelta(seconds=1)
     """How often this replica says what it needs and uses on `claude.rate.v1`."""
-    lease: timedelta = timedelta(seconds=4)
+    lease: timedelta = timedelta(seconds=3)
     """A replica not heard of for this long loses its share to the others."""
     lost_share: float = Field(default=0.1, gt=0, le=0.5)
     """Part of its last share that a replica keeps when it cannot read or write the topic."""
