@@ -212,6 +212,35 @@ async def test_a_topic_that_falls_silent_leaves_a_safe_share() -> None:
         assert pytest.approx(60.0) == throttle.snapshot()["groups"]["g"]["share"][0]
 
 
+class _Counted(Link):
+    """A link that counts what is posted."""
+
+    posted = 0
+
+    def post(self, record: RatePosted) -> None:
+        self.posted += 1
+        super().post(record)
+
+
+async def test_a_record_that_does_not_come_back_is_sent_again_early() -> None:
+    """Once a second is enough while all goes well; what is lost costs a quarter of that."""
+    log = Log(random.Random(1))
+    link = _Counted(log)
+    async with _running(_throttle(exchange=link)) as throttle:
+        await throttle.reserve(Ask("g", 1, 1))
+        await asyncio.sleep(5)
+        before = link.posted
+        await asyncio.sleep(4)
+        assert 4 <= link.posted - before <= 8  # some take longer than a quarter of a second
+        log.loss = 1.0
+        before = link.posted
+        await asyncio.sleep(2)
+        assert 7 <= link.posted - before <= 9
+        log.loss = 0.0
+        await asyncio.sleep(1)
+        assert not throttle.snapshot()["is_lost"]
+
+
 class _Limits:
     """The Rate Limits API, as far as it is asked."""
 
