@@ -75,6 +75,8 @@ class Group:
             limits_age=0.0 if known is None else known[1],
             readings=self.allowance.readings(),
             factor=self.division.steady,
+            saved=self.division.saved,
+            quiet=self.division.quiet,
             refused=self._refused,
             bound=self.division.bound,
             waits_for=None if waits_for is None else MEASURES.index(waits_for),
@@ -164,7 +166,9 @@ class Group:
         """Take in what a replica says, at its time in the log; `here` is that time on our clock."""
         standing = posted.standing
         self.division.fold(replica, standing, at)
-        if standing.limits is not None and replica != self._replica:
+        if replica == self._replica:
+            self.division.is_new = False
+        elif standing.limits is not None:
             self.allowance.adopt(standing.limits, here - standing.limits_age)
 
     def refused(self, until: float, kind: HoldKind, now: float, sent_at: float | None) -> bool:
@@ -187,7 +191,10 @@ class Group:
         if binding is None:
             return wants
         index = MEASURES.index(binding)
-        bound, wanted = pool.rates[index], wants[index]
+        # What it should have counts, where that is more than it has: a newcomer has nothing yet,
+        # and would ask for one limit after the other.
+        bound = max(pool.rates[index], self.division.target(self._replica, wants)[index])
+        wanted = wants[index]
         usable = min(1.0, ROOM * bound / wanted) if wanted > 0 else 1.0
         return Amounts(
             *(want if place == index else want * usable for place, want in enumerate(wants))

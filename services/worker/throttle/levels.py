@@ -95,10 +95,9 @@ class Level:
         return min(1.0, 1.0 + self._integral)
 
     def adopt(self, steady: float) -> None:
-        """Begin where the others are, unless something was read here: that is newer."""
-        if self._high == float("-inf"):
-            self._integral = min(self._integral, steady - 1.0)
-            self.factor = min(self.factor, steady)
+        """Begin where the others are."""
+        self._integral = steady - 1.0
+        self.factor = steady
 
     def see(self, readings: Readings, resolution: float) -> None:
         """Take readings that are known to within `resolution` seconds."""

@@ -33,6 +33,8 @@ class GroupPosted(_Part):
     readings: tuple[Readings, Readings, Readings] = (NONE_READ, NONE_READ, NONE_READ)
     """Count, sum, lowest and highest of what answers showed, in seconds of refill."""
     factor: Three = (1.0, 1.0, 1.0)
+    saved: Three = (0.0, 0.0, 0.0)
+    quiet: float = 0.0
     refused: int = 0
     bound: float = 0.0
     too_sharp: int = 0
@@ -61,6 +63,8 @@ class GroupPosted(_Part):
             limits_age=self.limits_age,
             readings=self.readings,
             factor=Amounts(*self.factor),
+            saved=Amounts(*self.saved),
+            quiet=self.quiet,
             refused=self.refused,
             bound=self.bound,
             waits_for=self.waits_for,

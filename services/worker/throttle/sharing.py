@@ -75,6 +75,10 @@ class Standing:
     """What answers showed of the API's levels since this replica's last record."""
     factor: Amounts = ONE
     """What the levels leave in the long run, as this replica knows it: how a newcomer learns it."""
+    saved: Amounts = ZERO
+    """What was left unused and may be lent out, likewise."""
+    quiet: float = 0.0
+    """Seconds for which nothing is lent out yet, likewise."""
     refused: int = 0
     """How often this replica was refused for the rate."""
     bound: float = 0.0
@@ -130,8 +134,13 @@ class Division:
         self._ticked_at: float | None = None
         self._refused_at = float("-inf")
         self._cut_off_at = float("-inf")
+        self._quiet_until = float("-inf")
         self._budget: Amounts | None = None
         self._saved = [0.0, 0.0, 0.0]
+        self.is_new = True
+        """Whether the log is still read up to where this replica's own first record stands. Until
+        then what the others say of their common state is adopted, the last word over the ones
+        before; afterwards it is folded here as it is everywhere else."""
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -154,6 +163,16 @@ class Division:
     def factor(self) -> Amounts:
         """The part of each limit that is left to us, by what the API's levels show."""
         return Amounts(*(level.factor for level in self._levels))
+
+    @property
+    def saved(self) -> Amounts:
+        """What was left unused and may be lent out."""
+        return Amounts(*self._saved)
+
+    @property
+    def quiet(self) -> float:
+        """Seconds for which nothing is lent out yet, as of the last record folded."""
+        return 0.0 if self._folded_at is None else max(0.0, self._quiet_until - self._folded_at)
 
     @property
     def steady(self) -> Amounts:
@@ -197,7 +216,7 @@ class Division:
         known = self._members.get(replica)
         self._read(standing, known, at)
         if known is None:
-            self._slow_start.adopt(standing.bound)
+            self._adopt(standing, at)
         else:
             # What was held is counted against what is known to be used, in one and the same time.
             self._save(
@@ -241,10 +260,12 @@ class Division:
 
     def expire(self, at: float) -> None:
         """Forget the replicas whose lease has run out."""
-        gone = [name for name, member in self._members.items() if at - member.seen_at > self._lease]
-        for name in gone:
-            self.remove(name)
-            self._cut_off_at = at
+        for name, member in tuple(self._members.items()):
+            ran_out = member.seen_at + self._lease
+            if at > ran_out:
+                self.remove(name)
+                self._cut_off_at = max(self._cut_off_at, ran_out)
+                self._quiet_until = max(self._quiet_until, ran_out + GOES_ON)
 
     def holds(self, replica: str) -> Amounts:
         """Return what a replica may use per second; scaled down where the budget has shrunk."""
@@ -282,6 +303,15 @@ class Division:
             used = used.plus(member.standing.used)
         return used
 
+    def _adopt(self, standing: Standing, at: float) -> None:
+        """Learn from another's record what the compacted log no longer shows."""
+        self._slow_start.adopt(standing.bound)
+        if self.is_new:
+            self._saved = list(standing.saved)
+            self._quiet_until = max(self._quiet_until, at + standing.quiet)
+            for level, factor in zip(self._levels, standing.factor, strict=True):
+                level.adopt(factor)
+
     def _advance(self, at: float) -> None:
         """Move slow start and account for the time since the last record."""
         elapsed = 0.0 if self._folded_at is None else max(0.0, at - self._folded_at)
@@ -301,8 +331,7 @@ class Division:
         # Which limit they wait for changes from call to call: it is enough that somebody waits.
         may_lend = (
             self.bound >= 1.0
-            and at - self._refused_at >= REFUSED_LATELY
-            and at - self._cut_off_at >= GOES_ON
+            and at >= self._quiet_until
             and any(member.waits_for is not None for member in members)
         )
         for index, budget in enumerate(self.budget):
@@ -315,15 +344,14 @@ class Division:
 
     def _read(self, standing: Standing, known: _Member | None, at: float) -> None:
         """Take in what a replica's answers show of the API's levels, and how it was refused."""
-        for level, readings, limit, rounding, factor in zip(
-            self._levels, standing.readings, self._limits, ROUNDED, standing.factor, strict=True
+        for level, readings, limit, rounding in zip(
+            self._levels, standing.readings, self._limits, ROUNDED, strict=True
         ):
-            if known is None:
-                level.adopt(factor)
             if readings.answers:
                 level.see(readings, rounding / limit * 60.0)
         if known and standing.refused > known.standing.refused and at - self._refused_at > SETTLES:
             self._refused_at = at
+            self._quiet_until = max(self._quiet_until, at + REFUSED_LATELY)
             self._saved = [0.0, 0.0, 0.0]
             refused_for = standing.waits_for
             self._levels[0 if refused_for is None else refused_for].refused(

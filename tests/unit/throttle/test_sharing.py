@@ -140,6 +140,53 @@ def test_what_is_left_unused_is_lent_out_while_others_are_short() -> None:
     assert pytest.approx(most) == division.shared.requests
 
 
+def _says(division: Division, standing: Standing) -> Standing:
+    """Add what a replica tells of the state that all have in common."""
+    return replace(
+        standing,
+        factor=division.steady,
+        bound=division.bound,
+        saved=division.saved,
+        quiet=division.quiet,
+    )
+
+
+def test_a_newcomer_divides_as_the_others_do() -> None:
+    """Did it not know what they lend out, it would find nothing left for it."""
+    division, newcomer = _division(), _division(slow_start=0.2)
+    for second in range(100):
+        waits = replace(_standing(500, 200), waits_for=0, total=_all(50.0 * second))
+        division.fold("a", _says(division, waits), float(second))
+        division.fold("b", _says(division, _standing(1, 1)), second + 0.5)
+    newcomer.fold("died long ago", _standing(1, 50), 40.0)
+    for name, turn in (("a", 0.0), ("b", 0.5)):
+        said = _says(division, waits if name == "a" else _standing(1, 1))
+        said = replace(said, holds=division.holds(name))
+        for each in (division, newcomer):
+            each.fold(name, said, 100.0 + turn)
+    assert division.shared.requests > 120
+    for part, known in zip(newcomer.shared, division.shared, strict=True):
+        assert pytest.approx(known, rel=0.05) == part
+    assert newcomer.free.requests >= 0
+
+
+def test_a_newcomer_lends_nothing_while_the_others_lend_nothing() -> None:
+    """It did not see the refusal."""
+    division, newcomer = _division(), _division()
+    waits = replace(_standing(500, 100), waits_for=0)
+    for second in range(20):
+        division.fold("a", _says(division, waits), float(second))
+    refused = replace(waits, refused=1)
+    division.fold("a", refused, 20.0)
+    for second in range(21, 30):
+        said = replace(refused, total=_all(10.0 * second))
+        newcomer.fold("a", _says(division, said), float(second))
+        division.fold("a", _says(division, said), float(second))
+    assert division.quiet > 0
+    assert newcomer.shared.requests <= 100
+    assert pytest.approx(division.quiet, abs=1.0) == newcomer.quiet
+
+
 def test_nothing_is_lent_out_after_a_replica_was_cut_off() -> None:
     """It may go on within its safe share, which nobody sees; later what is unused is lent again."""
     division = _division()

@@ -180,6 +180,22 @@ async def test_sharp_growth_slows_the_fleet_down() -> None:
         assert throttle.snapshot()["groups"]["g"]["bound"] <= 0.5
 
 
+async def test_a_newcomer_with_work_has_its_part_of_every_limit_soon() -> None:
+    """It asks for all three at once, though it waits for one at a time."""
+    log = Log(random.Random(1))
+    async with _running(_throttle(exchange=Link(log))) as one:
+        busy = [asyncio.create_task(one.reserve(Ask("g", 900, 900))) for _ in range(400)]
+        await asyncio.sleep(60)
+        async with _running(_throttle(exchange=Link(log))) as other:
+            busy += [asyncio.create_task(other.reserve(Ask("g", 900, 900))) for _ in range(100)]
+            await asyncio.sleep(4)
+            requests, inputs, outputs = other.snapshot()["groups"]["g"]["share"]
+            assert min(requests, inputs / 1_000, outputs / 1_000) > 0.8 * 60 / 2
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
+
+
 async def test_a_part_that_becomes_free_is_taken_over_before_the_next_round() -> None:
     """Whoever leaves says so, and the others need not wait for their turn to claim."""
     log = Log(random.Random(1))
