@@ -41,6 +41,10 @@ class Amounts(NamedTuple):
         return Amounts(self[0] * factor, self[1] * factor, self[2] * factor)
 
 
+ZERO: Final = Amounts()
+ONE: Final = Amounts(1.0, 1.0, 1.0)
+
+
 class Bucket:
     """One limit: `rate` a second, refilled continuously, at most `depth` saved."""
 

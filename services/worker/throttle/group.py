@@ -4,12 +4,12 @@ import asyncio
 from typing import Any, Final
 
 from services.worker.throttle.allowance import Allowance, per_minute
-from services.worker.throttle.buckets import MEASURES, Amounts, Measure
+from services.worker.throttle.buckets import MEASURES, ZERO, Amounts, Measure
 from services.worker.throttle.headers import Reading
 from services.worker.throttle.pool import HoldKind, Pool, Witness
 from services.worker.throttle.record import GroupPosted
 from services.worker.throttle.settings import ThrottleSettings
-from services.worker.throttle.sharing import ZERO, Division
+from services.worker.throttle.sharing import Division
 
 BACKLOG: Final = 2.0
 """Seconds in which a replica would like to be rid of what waits. Demand is taken as it comes, with

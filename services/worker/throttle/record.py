@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.worker.throttle.buckets import Amounts
 from services.worker.throttle.estimate import Lesson
 from services.worker.throttle.levels import NONE_READ, Readings
-from services.worker.throttle.sharing import Standing
+from services.worker.throttle.standing import Standing
 
 Three = tuple[float, float, float]
 

@@ -22,12 +22,11 @@ leader and without being told how many there are:
 from dataclasses import dataclass
 from typing import Final
 
-from services.worker.throttle.buckets import Amounts
-from services.worker.throttle.levels import NONE_READ, WARY, Level, Readings
+from services.worker.throttle.buckets import ZERO, Amounts
+from services.worker.throttle.levels import WARY, Level
 from services.worker.throttle.slow_start import SlowStart
+from services.worker.throttle.standing import Standing
 
-ZERO: Final = Amounts()
-ONE: Final = Amounts(1.0, 1.0, 1.0)
 LEAST_WANT: Final = 0.001
 """Part of the budget that a replica wants though it has nothing to do, to begin at once."""
 SETTLES: Final = 5.0
@@ -55,38 +54,6 @@ CUT_OFF: Final = 30.0
 that is cut off goes on within its safe share."""
 CUT_OFF_WARY: Final = 10.0
 """How long the factor is not raised after such a refusal, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What one replica says about one group, in units per second."""
-
-    wants: Amounts
-    used: Amounts
-    claim: Amounts
-    holds: Amounts = ZERO
-    """What the log had left it of its last claim: how a newcomer learns it."""
-    total: Amounts = ZERO
-    """What it used since it started."""
-    limits: Amounts | None = None
-    """Per minute, as the newest answer showed them."""
-    limits_age: float = 0.0
-    readings: tuple[Readings, Readings, Readings] = (NONE_READ, NONE_READ, NONE_READ)
-    """What answers showed of the API's levels since this replica's last record."""
-    factor: Amounts = ONE
-    """What the levels leave in the long run, as this replica knows it: how a newcomer learns it."""
-    saved: Amounts = ZERO
-    """What was left unused and may be lent out, likewise."""
-    quiet: float = 0.0
-    """Seconds for which nothing is lent out yet, likewise."""
-    refused: int = 0
-    """How often this replica was refused for the rate."""
-    bound: float = 0.0
-    """The slow-start bound as this replica knows it: how a newcomer learns it."""
-    waits_for: int | None = None
-    """Which of the three its callers wait for, where they do."""
-    too_sharp: int = 0
-    """How often this replica was told that use grows too sharply."""
 
 
 @dataclass(slots=True)

@@ -6,16 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.throttle.buckets import Amounts
+from services.worker.throttle.buckets import ZERO, Amounts
 from services.worker.throttle.levels import EASED, NONE_READ
-from services.worker.throttle.sharing import (
-    MOST_SAVED,
-    REPAID,
-    ZERO,
-    Division,
-    Standing,
-    max_min,
-)
+from services.worker.throttle.sharing import MOST_SAVED, REPAID, Division, max_min
+from services.worker.throttle.standing import Standing
 
 LIMITS = Amounts(6_000, 6_000, 6_000)  # 100 a second each
 
