@@ -143,7 +143,7 @@ class Division:
 
     @property
     def steady(self) -> Amounts:
-        """The same without what a passing dip takes off."""
+        """`factor` without what a passing dip takes off."""
         return Amounts(*(level.steady for level in self._levels))
 
     @property
