@@ -43,6 +43,8 @@ class Limits:
     """Between two polls while nothing can be taken; they keep the group membership."""
     retry_pause: float = 0.5
     """Before a failed fence or read is tried again."""
+    settle: float = 0.4
+    """Between two reads of what is committed that have to agree, where one is not to be trusted."""
     revoke_timeout: float = 2.0
     """For publishing what is ready while the group waits for this member."""
     hand_over_timeout: float = 120.0

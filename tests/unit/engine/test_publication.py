@@ -32,6 +32,7 @@ class Broker:
         self.progress = BEFORE
         self.order: list[str] = []
         self.may_claim = True
+        self.stale: list[Committed] = []
 
     async def fence(self, partition: Partition) -> "Producer":
         """Initialise."""
@@ -43,7 +44,7 @@ class Broker:
         """Read progress."""
         assert partition == PARTITION
         self.order.append("fetch")
-        return self.progress
+        return self.stale.pop(0) if self.stale else self.progress
 
     def fault(self, where: str) -> None:
         """Fail here if the script says so."""
@@ -114,6 +115,27 @@ async def test_a_claim_fences_before_it_reads() -> None:
     assert broker.order == ["fence", "fetch"]
 
 
+@pytest.mark.parametrize("stale", [Committed(-1, ""), Committed(4, "older"), BEFORE])
+async def test_a_broker_that_just_started_is_asked_until_it_says_the_same_twice(
+    stale: Committed,
+) -> None:
+    """It answers for a moment from before what it acknowledged: believed, that repeats outcomes."""
+    broker = Broker(("answer", Indeterminate("broker killed")))
+    publication = await _publication(broker)
+    broker.stale = [stale]
+    await publication.publish([OUTPUT], AFTER)
+    assert broker.visible == [OUTPUT]
+    assert publication.last == AFTER
+
+
+async def test_a_group_that_seems_new_is_asked_twice() -> None:
+    """That nothing is committed would repeat everything."""
+    broker = Broker()
+    broker.stale = [Committed(-1, "")]
+    publication = await _publication(broker)
+    assert publication.last == BEFORE
+
+
 async def test_who_was_fenced_says_so_before_it_asks_on() -> None:
     """Until it is the owner again, nothing that costs may start."""
     broker = Broker()
@@ -121,7 +143,7 @@ async def test_who_was_fenced_says_so_before_it_asks_on() -> None:
     broker.faults = [("commit", Fenced())]
     broker.order.clear()
     await publication.publish([OUTPUT], AFTER)
-    assert ["doubt", "close", "fence", "fetch"] == broker.order
+    assert ["doubt", "close", "fence", "fetch", "fetch"] == broker.order
     assert publication.is_settled
 
 
