@@ -64,7 +64,8 @@ async def test_nobody_waits_at_it() -> None:
         for pause in (0, 5, 10, 20, 40, 60):
             with pytest.raises(NotNow) as caught:
                 gate.enter("somebody")
-            assert pause + 1 <= caught.value.delay <= pause + 2
+            # The steps of a thousandth below add up, and what is left of the pause is so much less.
+            assert pause + 1 - 0.01 <= caught.value.delay <= pause + 2
             assert not gate.takes
             await asyncio.sleep(pause + 0.001)
 
