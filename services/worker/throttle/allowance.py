@@ -91,9 +91,12 @@ class Allowance:
             Seconds of debt per bucket, where the API shows more than an empty bucket; None where
             nothing was learned of it.
         """
-        if self.observed is None or sent_at >= self.observed.at:
+        known = self.observed
+        if known is None or sent_at >= known.at:
             self._believe(reading.limits, sent_at)
-        if status >= ERROR or (self.observed and reading.limits != self.observed.limits):
+        elif reading.limits != known.limits:
+            return None  # a late word on buckets that are of another size by now
+        if status >= ERROR:
             return None  # an error may show full buckets; it never raises a level
         is_newest = sent_at >= self._sent_at
         for index, (limit, remaining) in enumerate(

@@ -42,7 +42,11 @@ class DeadlinePassed(Exception):  # noqa: N818 -- a verdict on a request
 
 
 class Moved(Exception):  # noqa: N818 -- a signpost
-    """The group goes by another name now: ask again there."""
+    """The group goes by another name now: ask again there, as one who waits since `since`."""
+
+    def __init__(self, since: float) -> None:
+        super().__init__()
+        self.since = since
 
 
 @dataclass(eq=False, slots=True)
@@ -270,9 +274,7 @@ class Pool:
     def give_way(self, to: "Pool") -> None:
         """Send all who wait to another pool, and what they wait for; calls in flight end here."""
         while (waiter := self.queue.peek()) is not None:
-            self.queue.remove(waiter)
-            if not waiter.future.done():
-                waiter.future.set_exception(Moved())
+            self._dismiss(waiter, Moved(waiter.since))
         if self.held_for is not None:
             to.hold(self.held_until, self.held_for)
         self.close()
@@ -297,6 +299,12 @@ class Pool:
         self._witness.granted(reservation)
         return reservation
 
+    def _dismiss(self, waiter: Waiter, why: Exception) -> None:
+        """Let a waiter go without a grant."""
+        self.queue.remove(waiter)
+        if not waiter.future.done():
+            waiter.future.set_exception(why)
+
     def _withdraw(self, waiter: Waiter) -> None:
         """Leave no trace of a cancelled waiter, even one that was granted in the same turn."""
         if not waiter.is_gone:
@@ -315,9 +323,7 @@ class Pool:
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].is_gone):
             waiter = heapq.heappop(self._deadlines)[2]
             if not waiter.is_gone:
-                self.queue.remove(waiter)
-                if not waiter.future.done():
-                    waiter.future.set_exception(_passed(waiter.ask))
+                self._dismiss(waiter, _passed(waiter.ask))
         if self._deadlines:
             self._wake_at(self._deadlines[0][0])
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
@@ -119,7 +118,7 @@ class Throttle:
             DeadlinePassed: The deadline came first.
             ExceedsLimit: The call can never fit.
         """
-        since = asyncio.get_running_loop().time()
+        since: float | None = None
         while True:
             group = self._group(ask.group)
             heard = group.allowance.heard
@@ -128,8 +127,10 @@ class Throttle:
                     f"{ask.input_tokens} input tokens, and group {group.name!r} allows"
                     f" {heard.input_tokens:.0f} a minute; split the request or raise the limit"
                 )
-            with suppress(Moved):
+            try:
                 return await group.pool.reserve(ask, since)
+            except Moved as moved:
+                since = moved.since
 
     def observe(
         self, group: str, headers: Mapping[str, str], *, sent_at: float, status: int
