@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-LEASE: Final = 3.0
+LEASE: Final = 2.0
 """Seconds without a record after which a replica counts as gone: the workers' default."""
 MEASURES: Final = ("requests", "input tokens", "output tokens")
 

@@ -10,7 +10,7 @@ import structlog
 from services.worker.throttle.estimate import Estimator
 from services.worker.throttle.exchange import Exchange
 from services.worker.throttle.group import Group
-from services.worker.throttle.pool import HoldKind
+from services.worker.throttle.hold import HoldKind
 from services.worker.throttle.record import RatePosted
 
 log = structlog.get_logger()
@@ -20,15 +20,15 @@ SOON: Final = 0.05
 LEAVE_TIMEOUT: Final = 2.0
 OFTEN: Final = 0.25
 """Seconds between two records that follow what the others say."""
-LOOKS: Final = 4
-"""How often an interval it is looked whether the last record came back."""
+AGAIN: Final = 0.2
+"""Seconds after which a record that is not back is likely lost: the next one goes out early."""
 STALE: Final = 600.0
 """Seconds after which the record of a replica that never said goodbye is taken off the topic."""
 TOLD: Final = (HoldKind.RATE, HoldKind.RAMP, HoldKind.SPEND)
 
 
 class Rounds:
-    """Says once a second where this replica stands, and folds what all of them say.
+    """Says every interval where this replica stands, and folds what all of them say.
 
     Without an exchange the replica is alone, and its own word is the whole log.
     """
@@ -131,10 +131,9 @@ class Rounds:
     async def _post_rounds(self) -> None:
         while True:
             self._post()
-            for _ in range(LOOKS):
-                # A record that is not back by now is likely lost: the next one goes out early.
-                if await self._news(self._interval / LOOKS) or not self._sent_is_back():
-                    break
+            left = self._interval
+            while left > 0 and not await self._news(min(left, AGAIN)) and self._sent_is_back():
+                left -= AGAIN
 
     async def _news(self, seconds: float) -> bool:
         """Wait for news that cannot wait for the next round."""
@@ -191,9 +190,9 @@ class Rounds:
             return
         self._sent = {number: at for number, at in self._sent.items() if now - at < self._lease}
         silent = float("inf") if self._confirmed_at is None else now - self._confirmed_at
-        # While a record is missing this is looked at so many times an interval, so one of them is
-        # enough to stop before the others take this part over.
-        if silent < self._lease - self._interval / LOOKS:
+        # While a record is missing this is looked at each time one goes out again, so one of them
+        # is enough to stop before the others take this part over.
+        if silent < self._lease - AGAIN:
             return
         if not self.is_lost:
             self.is_lost = True

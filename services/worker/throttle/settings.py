@@ -1,11 +1,15 @@
 """How the throttle is configured; limits here are only where it starts and what it never passes."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.runtime.settings import Block
+
+
+ROUNDS: Final = 3
+"""How many records a lease has to cover at least: one that is lost or late must not end it."""
 
 
 class GroupLimits(Block):
@@ -47,11 +51,24 @@ class ThrottleSettings(Block):
     1."""
     least_share: float = Field(default=0.05, ge=0, lt=0.3)
     """Part of the tokens that each lower priority gets while a higher one has a backlog."""
-    exchange_interval: timedelta = timedelta(seconds=1)
+    exchange_interval: timedelta = Field(
+        default=timedelta(milliseconds=500), ge=timedelta(milliseconds=100)
+    )
     """How often this replica says what it needs and uses on `claude.rate.v1`."""
-    lease: timedelta = timedelta(seconds=3)
+    lease: timedelta = timedelta(seconds=2)
     """A replica not heard of for this long loses its share to the others."""
     lost_share: float = Field(default=0.1, gt=0, le=0.5)
     """Part of its last share that a replica keeps when it cannot read or write the topic."""
     limits_interval: timedelta = timedelta(minutes=5)
     """How often the Rate Limits API is asked, where an admin key is given."""
+
+    @model_validator(mode="after")
+    def _lease_covers_rounds(self) -> Self:
+        if self.lease < ROUNDS * self.exchange_interval:
+            least = ROUNDS * self.exchange_interval.total_seconds()
+            raise ValueError(
+                f"lease {self.lease.total_seconds():g} s is less than {ROUNDS} times"
+                f" exchange_interval {self.exchange_interval.total_seconds():g} s: replicas that"
+                f" live would lose their shares; set THROTTLE__LEASE to {least:g}s or more"
+            )
+        return self
