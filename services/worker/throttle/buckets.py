@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 NEVER: Final = float("inf")
+FADES: Final = 0.25
+"""Part of the refill by which what may be made up for shrinks, used or not."""
 ROUNDING: Final = 1e-6
 """A level short by this much counts as enough: rounding must not make a caller wait."""
 
@@ -48,12 +50,13 @@ ONE: Final = Amounts(1.0, 1.0, 1.0)
 class Bucket:
     """One limit: `rate` a second, refilled continuously, at most `depth` saved."""
 
-    __slots__ = ("depth", "level", "most", "rate", "updated")
+    __slots__ = ("depth", "level", "most", "rate", "spare", "updated")
 
     def __init__(self, now: float, *, rate: float = 0.0, depth: float = 0.0) -> None:
         self.rate = rate
         self.depth = depth
         self.most = depth
+        self.spare = 0.0
         self.level = 0.0
         self.updated = now
 
@@ -62,8 +65,18 @@ class Bucket:
         elapsed = now - self.updated
         if elapsed > 0.0:
             self.updated = now
-            level = self.level + self.rate * elapsed
-            self.level = min(self.most, level)
+            refill = self.rate * elapsed
+            self.level = min(self.most + self.spare, self.level + refill)
+            if self.spare > 0.0:
+                self.spare = max(0.0, self.spare - FADES * refill)
+
+    def forgive(self, now: float, seconds: float) -> None:
+        """Be in debt no more, and let so many seconds of refill be used later, if it is soon."""
+        self.advance(now)
+        self.level = max(self.level, 0.0)
+        if seconds > 0.0:
+            self.spare = seconds * self.rate
+            self.level += self.spare
 
     def change(self, rate: float, depth: float, now: float, most: float | None = None) -> None:
         """Set another rate and depth from now on; what was saved up beyond them is lost.
@@ -74,7 +87,7 @@ class Bucket:
         self.rate = rate
         self.depth = depth
         self.most = depth if most is None else most
-        self.level = min(self.level, self.most)
+        self.level = min(self.level, self.most + self.spare)
 
     def delay(self, cost: float) -> float:
         """Return the seconds until `cost` gets through, as of the last `advance`."""

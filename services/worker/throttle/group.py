@@ -6,7 +6,8 @@ from typing import Any, Final
 from services.worker.throttle.allowance import Allowance, per_minute
 from services.worker.throttle.buckets import MEASURES, ZERO, Amounts, Measure
 from services.worker.throttle.headers import Reading
-from services.worker.throttle.pool import HoldKind, Pool, Witness
+from services.worker.throttle.hold import HoldKind
+from services.worker.throttle.pool import Pool, Witness
 from services.worker.throttle.record import GroupPosted
 from services.worker.throttle.settings import ThrottleSettings
 from services.worker.throttle.sharing import Division
@@ -74,7 +75,8 @@ class Group:
             limits=None if known is None else known[0],
             limits_age=0.0 if known is None else known[1],
             readings=self.allowance.readings(),
-            factor=self.division.steady,
+            factor=Amounts(*(course.steady for course in self.division.courses)),
+            courses=self.division.courses,
             saved=self.division.saved,
             quiet=self.division.quiet,
             refused=self._refused,
@@ -117,6 +119,8 @@ class Group:
         )
         self._was, self._fleet = rates, max(1, len(self.division.members))
         equal = self.division.budget.times(1.0 / self._fleet)
+        if self.division.is_output_full:
+            self.pool.forgive()
         self.pool.change(rates, equal, self.division.slack)
 
     def share_safely(self, since: float, lease: float) -> None:

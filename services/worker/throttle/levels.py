@@ -21,6 +21,8 @@ LEAST: Final = 0.3
 CREDIT: Final = 0.04
 """How far above the limit the rate may go while a level stands at its top: there it overflows, so
 what the fleet left unused a moment ago can be used now."""
+TOP: Final = 0.97
+"""The place from which a bucket counts as full."""
 LOW: Final = 0.25
 """The place at and below which nothing more may be drawn than the limit gives."""
 HIGH: Final = 0.7
@@ -62,6 +64,27 @@ class Readings(NamedTuple):
 NONE_READ: Final = Readings(0, 0.0, 0.0, 0.0)
 
 
+class Course(NamedTuple):
+    """Where a controller stands, for one who begins in the middle of the log."""
+
+    factor: float
+    integral: float
+    wary: float
+    seen: tuple[float, float] | None
+    """The lowest and the highest reading of the range, in seconds of refill."""
+
+    @property
+    def steady(self) -> float:
+        """What the factor comes back to once the level stands at the target, 1 at most.
+
+        A dip that passes moves the factor by the proportional part, but not this.
+        """
+        return min(1.0, 1.0 + self.integral)
+
+
+UNSET: Final = Course(1.0, 0.0, 0.0, None)
+
+
 class Level:
     """One bucket of the API as headers show it, and the factor of the rate that this asks for."""
 
@@ -78,6 +101,11 @@ class Level:
         """How freely the bucket may be drawn on: 1 from the target up, 0 near the bottom."""
         return min(1.0, max(0.0, (self._place - LOW) / (TARGET - LOW)))
 
+    @property
+    def overflows(self) -> bool:
+        """Whether the bucket stood at its very top when last read: what it is owed is lost."""
+        return self._place >= TOP
+
     def forget(self) -> None:
         """Begin a new range: the limit itself has changed."""
         self._high = float("-inf")
@@ -87,17 +115,16 @@ class Level:
         self._count = 0
 
     @property
-    def steady(self) -> float:
-        """What the factor comes back to once the level stands at the target, 1 at most.
+    def course(self) -> Course:
+        """All that later readings build on."""
+        seen = (self._low, self._high) if self._low <= self._high else None
+        return Course(self.factor, self._integral, self._wary, seen)
 
-        A dip that passes moves the factor by the proportional part, but not this.
-        """
-        return min(1.0, 1.0 + self._integral)
-
-    def adopt(self, steady: float) -> None:
-        """Begin where the others are."""
-        self._integral = steady - 1.0
-        self.factor = steady
+    def adopt(self, course: Course) -> None:
+        """Begin where the others are: what they fold from here on gives the same here."""
+        self.factor, self._integral, self._wary, seen = course
+        if seen is not None:
+            self._low, self._high = seen
 
     def see(self, readings: Readings, resolution: float) -> None:
         """Take readings that are known to within `resolution` seconds."""

@@ -5,7 +5,8 @@ from prometheus_client import Histogram
 from services.runtime.metrics import Metrics
 from services.worker.throttle.buckets import MEASURES
 from services.worker.throttle.group import Group
-from services.worker.throttle.pool import HoldKind, Reservation
+from services.worker.throttle.hold import HoldKind
+from services.worker.throttle.pool import Reservation
 from sluice_contracts import Priority
 
 

@@ -8,33 +8,19 @@ import asyncio
 import heapq
 from collections import Counter
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import count
 from typing import Final, Protocol, Self
 
 from services.worker.throttle.buckets import NEVER, Amounts, Buckets, Measure
 from services.worker.throttle.concurrency import Concurrency
 from services.worker.throttle.demand import Demand
+from services.worker.throttle.hold import Hold, HoldKind
 from services.worker.throttle.picking import Ask, Waiter, WaitQueue
 from services.worker.throttle.settings import ThrottleSettings
 from sluice_contracts import TokenUsage
 
-TOLD_LATE: Final = 5.0
-"""Seconds by which two replicas may differ over the end of one hold."""
 SLACK_DEPTH: Final = 5.0
 """How many times more may be saved up of a limit that the fleet is far from."""
-SAME: Final = 0.5
-"""Seconds by which the end of a hold may come later than known and still be the same hold."""
-
-
-class HoldKind(StrEnum):
-    """Why a group has to wait, or make fewer calls at a time, by the API's own word."""
-
-    RATE = "rate"
-    RAMP = "ramp"
-    SPEND = "spend"
-    CONCURRENCY = "concurrency"
-    OVERLOADED = "overloaded"
 
 
 class DeadlinePassed(Exception):  # noqa: N818 -- a verdict on a request
@@ -117,10 +103,8 @@ class Pool:
         self.concurrency = Concurrency(settings.max_in_flight)
         self.demand = Demand(now)
         self.in_flight = 0
-        self.held_until = now
-        self.held_for: HoldKind | None = None
-        self._pardoned_until = now
         self.binding: Measure | None = None
+        self._hold = Hold(now)
         self._loop = loop
         self._witness = witness
         self._burst = settings.burst.total_seconds()
@@ -134,6 +118,16 @@ class Pool:
     def rates(self) -> Amounts:
         """What this replica may use, per second."""
         return Amounts(*(bucket.rate for bucket in self.buckets))
+
+    @property
+    def held_for(self) -> HoldKind | None:
+        """Why the group makes no calls, if it makes none."""
+        return self._hold.kind
+
+    @property
+    def held_until(self) -> float:
+        """When the hold ends or ended, on the loop's clock."""
+        return self._hold.until
 
     def change(
         self,
@@ -168,20 +162,23 @@ class Pool:
             kind: Why.
             is_told: Whether another replica says so; it may not know yet that the hold is over.
         """
-        if is_told:
-            # Told in seconds that are left, each time a little late: it must not grow on its way.
-            if until <= max(self._pardoned_until, self.held_until + SAME):
-                return False
-        elif until <= self.held_until:
+        if not self._hold.begin(until, kind, self._loop.time(), is_told=is_told):
             return False
-        self.held_until, self.held_for = until, kind
         self._wake_at(until)
         return True
 
+    def forgive(self) -> None:
+        """Owe no output, and make up for what a hold kept back: the API's own bucket is full.
+
+        Of output only: it is charged while it is produced, so the books here and there differ by
+        the calls in flight, and answers show its level as of their end.
+        """
+        now = self._loop.time()
+        self.buckets.output_tokens.forgive(now, self._hold.missed(now))
+
     def resume(self) -> None:
         """End a hold early: the key was changed or the limit's date has passed."""
-        self._pardoned_until = self.held_until + TOLD_LATE
-        self.held_until = self._loop.time()
+        self._hold.pardon(self._loop.time())
         self.pump()
 
     async def reserve(self, ask: Ask, since: float | None = None) -> Reservation:
@@ -200,7 +197,7 @@ class Pool:
         if ask.deadline is not None and ask.deadline <= now:
             raise _passed(ask)
         self.demand.asked(ask, now)
-        if self.held_for is None and not self.queue and self._delay(ask, now) <= 0.0:
+        if self._hold.kind is None and not self.queue and self._delay(ask, now) <= 0.0:
             return self._grant(ask, since, now)
         waiter = Waiter(ask, since, self._loop.create_future())
         self.queue.push(waiter)
@@ -244,8 +241,7 @@ class Pool:
         self._pump(self._loop.time())
 
     def _pump(self, now: float) -> None:
-        if self.held_for is not None and now >= self.held_until:
-            self.held_for = None
+        if self._hold.ends(now):
             self.buckets.drain(now)  # what was saved up meanwhile would come all at once
         self._expire(now)
         while (waiter := self.queue.peek()) is not None:
@@ -275,8 +271,8 @@ class Pool:
         """Send all who wait to another pool, and what they wait for; calls in flight end here."""
         while (waiter := self.queue.peek()) is not None:
             self._dismiss(waiter, Moved(waiter.since))
-        if self.held_for is not None:
-            to.hold(self.held_until, self.held_for)
+        if self._hold.kind is not None:
+            to.hold(self._hold.until, self._hold.kind)
         self.close()
 
     def close(self) -> None:
@@ -285,8 +281,8 @@ class Pool:
             self._timer.cancel()
 
     def _delay(self, ask: Ask, now: float) -> float:
-        if now < self.held_until:
-            return self.held_until - now
+        if now < self._hold.until:
+            return self._hold.until - now
         if self.in_flight >= self.concurrency.limit:
             return NEVER  # the next call that ends pumps
         return self.buckets.delay(ask.input_tokens, ask.output_tokens, now)

@@ -1,4 +1,4 @@
-"""The payload of `claude.rate.v1`: what one replica says once a second (`docs/throttle.md`).
+"""The payload of `claude.rate.v1`: what one replica says twice a second (`docs/throttle.md`).
 
 Internal to the workers; the one reader beside them, `sluice rate`, bears new fields. Three numbers
 in a row always stand for requests, input tokens and output tokens.
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.worker.throttle.buckets import Amounts
 from services.worker.throttle.estimate import Lesson
-from services.worker.throttle.levels import NONE_READ, Readings
+from services.worker.throttle.levels import NONE_READ, UNSET, Course, Readings
 from services.worker.throttle.standing import Standing
 
 Three = tuple[float, float, float]
@@ -33,6 +33,8 @@ class GroupPosted(_Part):
     readings: tuple[Readings, Readings, Readings] = (NONE_READ, NONE_READ, NONE_READ)
     """Count, sum, lowest and highest of what answers showed, in seconds of refill."""
     factor: Three = (1.0, 1.0, 1.0)
+    """What the API's levels leave of each limit in the long run, for people to read."""
+    courses: tuple[Course, Course, Course] = (UNSET, UNSET, UNSET)
     saved: Three = (0.0, 0.0, 0.0)
     quiet: float = 0.0
     refused: int = 0
@@ -62,7 +64,7 @@ class GroupPosted(_Part):
             limits=None if self.limits is None else Amounts(*self.limits),
             limits_age=self.limits_age,
             readings=self.readings,
-            factor=Amounts(*self.factor),
+            courses=self.courses,
             saved=Amounts(*self.saved),
             quiet=self.quiet,
             refused=self.refused,

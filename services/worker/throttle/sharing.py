@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.worker.throttle.buckets import ZERO, Amounts
-from services.worker.throttle.levels import WARY, Level
+from services.worker.throttle.levels import WARY, Course, Level
 from services.worker.throttle.slow_start import SlowStart
 from services.worker.throttle.standing import Standing
 
@@ -128,8 +128,16 @@ class Division:
 
     @property
     def factor(self) -> Amounts:
-        """The part of each limit that is left to us, by what the API's levels show."""
-        return Amounts(*(level.factor for level in self._levels))
+        """The part of each limit that is left to us, by what the API's levels show.
+
+        More than 1 makes up for what was not used; under a ceiling of our own there is no more.
+        """
+        return Amounts(
+            *(
+                min(1.0, level.factor) if is_capped else level.factor
+                for level, is_capped in zip(self._levels, self._capped, strict=True)
+            )
+        )
 
     @property
     def saved(self) -> Amounts:
@@ -142,9 +150,18 @@ class Division:
         return 0.0 if self._folded_at is None else max(0.0, self._quiet_until - self._folded_at)
 
     @property
-    def steady(self) -> Amounts:
-        """`factor` without what a passing dip takes off."""
-        return Amounts(*(level.steady for level in self._levels))
+    def is_output_full(self) -> bool:
+        """Whether the API's bucket of output overflows, and would not if we used the limit.
+
+        During the slow start and under a ceiling of our own it is full by intention.
+        """
+        return self.bound >= 1.0 and not self._capped[2] and self._levels[2].overflows
+
+    @property
+    def courses(self) -> tuple[Course, Course, Course]:
+        """Where the controllers of the API's levels stand."""
+        requests, inputs, outputs = (level.course for level in self._levels)
+        return requests, inputs, outputs
 
     @property
     def budget(self) -> Amounts:
@@ -257,6 +274,14 @@ class Division:
             parts.append(max_min(budget, wanted)[replica])
         return Amounts(*parts)
 
+    @property
+    def _capped(self) -> tuple[bool, bool, bool]:
+        """Which limits the ceiling of the settings sets, and not the API."""
+        requests, inputs, outputs = (
+            ours < theirs for ours, theirs in zip(self.limits, self._limits, strict=True)
+        )
+        return requests, inputs, outputs
+
     def _sum(self, without: str | None = None) -> Amounts:
         total = ZERO
         for name, member in self._members.items():
@@ -276,8 +301,8 @@ class Division:
         if self.is_new:
             self._saved = list(standing.saved)
             self._quiet_until = max(self._quiet_until, at + standing.quiet)
-            for level, factor in zip(self._levels, standing.factor, strict=True):
-                level.adopt(factor)
+            for level, course in zip(self._levels, standing.courses, strict=True):
+                level.adopt(course)
 
     def _advance(self, at: float) -> None:
         """Move slow start and account for the time since the last record."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from services.worker.throttle.buckets import ONE, ZERO, Amounts
-from services.worker.throttle.levels import NONE_READ, Readings
+from services.worker.throttle.buckets import ZERO, Amounts
+from services.worker.throttle.levels import NONE_READ, UNSET, Course, Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Standing:
     """What the log had left it of its last claim."""
     bound: float = 0.0
     """The slow-start bound, a part of the limits."""
-    factor: Amounts = ONE
-    """What the API's levels leave of each limit in the long run."""
+    courses: tuple[Course, Course, Course] = (UNSET, UNSET, UNSET)
+    """Where the controllers of the API's levels stand."""
     saved: Amounts = ZERO
     """What was left unused and may be lent out."""
     quiet: float = 0.0

@@ -13,10 +13,11 @@ from services.worker.throttle.buckets import Amounts
 from services.worker.throttle.estimate import Estimator
 from services.worker.throttle.exchange import Exchange
 from services.worker.throttle.group import Group
+from services.worker.throttle.hold import HoldKind
 from services.worker.throttle.limits_api import LimitsSource, LimitsUnknown
 from services.worker.throttle.meter import Meter
 from services.worker.throttle.picking import Ask
-from services.worker.throttle.pool import HoldKind, Moved, Reservation
+from services.worker.throttle.pool import Moved, Reservation
 from services.worker.throttle.rounds import Rounds
 from services.worker.throttle.settings import ThrottleSettings
 from sluice_contracts import TokenUsage

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pytest
 
-from services.worker.throttle.levels import CREDIT, LEAST, NONE_READ, REFUSED, Level
+from services.worker.throttle.levels import CREDIT, LEAST, NONE_READ, REFUSED, Course, Level
 
 MEANINGS: dict[str, Callable[[float, float], float]] = {
     "deficit": lambda level, burst: 60 - burst + level,
@@ -75,25 +75,31 @@ def test_the_factor_comes_back_slowly() -> None:
     assert level.factor <= 0.712 + 1e-9
 
 
-def test_a_newcomer_begins_where_the_others_are() -> None:
+def test_a_newcomer_goes_on_as_the_others_do() -> None:
     """The last word counts: what was said before may be of a replica that died long ago."""
-    level = Level()
-    level.adopt(0.6)
-    assert pytest.approx(0.6) == level.factor
-    level.adopt(0.9)
-    assert pytest.approx(0.9) == level.factor
-
-
-def test_a_newcomer_is_not_told_of_a_dip_that_passes() -> None:
-    """The proportional part comes and goes with the level; others who use the key stay."""
     level, newcomer = Level(), Level()
+    newcomer.adopt(Course(0.6, -0.4, 50.0, (1.0, 2.0)))
+    for second in range(40):
+        level.see(NONE_READ.plus(60.0 - second % 7), 0.0)
+        level.tick(1.0)
+    level.refused(5.0)
+    newcomer.adopt(level.course)
+    for second in range(40):
+        assert pytest.approx(level.factor) == newcomer.factor
+        for each in (level, newcomer):
+            each.see(NONE_READ.plus(60.0 - second % 5), 0.0)
+            each.tick(1.0)
+
+
+def test_what_levels_leave_in_the_long_run_is_not_changed_by_a_dip_that_passes() -> None:
+    """The proportional part comes and goes with the level; others who use the key stay."""
+    level = Level()
     level.see(NONE_READ.plus(60.0), 0.0)
     for _ in range(3):
         level.see(NONE_READ.plus(59.0), 0.0)
         level.tick(1.0)
     assert level.factor < 0.96
-    newcomer.adopt(level.steady)
-    assert newcomer.factor > 0.985
+    assert level.course.steady > 0.985
 
 
 def test_a_level_at_its_top_is_used_and_one_in_the_middle_is_not() -> None:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.worker.throttle.buckets import Amounts
+from services.worker.throttle.hold import HoldKind
 from services.worker.throttle.picking import Ask
-from services.worker.throttle.pool import DeadlinePassed, HoldKind, Pool, Reservation
+from services.worker.throttle.pool import DeadlinePassed, Pool, Reservation
 from services.worker.throttle.settings import ThrottleSettings
 from sluice_contracts import Priority, TokenUsage
 from tests.benchmarks.throttle.clock import run
@@ -171,6 +172,48 @@ async def test_a_hold_stops_everyone_and_saves_nothing_up() -> None:
     assert not pool.hold(loop.time() + 20.0, HoldKind.RATE)
     await asyncio.gather(*(pool.reserve(ASK) for _ in range(11)))
     assert pytest.approx(31.1, abs=0.05) == loop.time()
+
+
+async def test_output_is_not_owed_to_a_bucket_that_is_full() -> None:
+    """The calls after one that was longer than expected need not wait for its debt."""
+    pool = _pool(requests=1_000.0, tokens=100.0)
+    (await pool.reserve(Ask("g", 1, 10))).settle(TokenUsage(input_tokens=1, output_tokens=5_000))
+    waiting = asyncio.create_task(pool.reserve(Ask("g", 1, 1)))
+    await asyncio.sleep(1.0)
+    assert not waiting.done()
+    pool.forgive()
+    pool.pump()
+    await asyncio.sleep(1.0)
+    assert waiting.done()
+
+
+async def test_what_a_refusal_kept_back_is_made_up_for_where_the_bucket_is_full() -> None:
+    """Twice as many calls as the rate allows, until those are in flight that the hold kept back."""
+    pool, loop = _pool(requests=20.0, tokens=1_000.0), asyncio.get_running_loop()
+    ask = Ask("g", 1, 100)  # ten a second
+    granted = 0
+
+    async def work() -> None:
+        nonlocal granted
+        while True:
+            (await pool.reserve(ask)).settle(None)
+            granted += 1
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(5.0)
+    pool.hold(loop.time() + 2.0, HoldKind.RATE)
+    await asyncio.sleep(3.0)
+    before = granted
+    pool.forgive()
+    pool.pump()
+    await asyncio.sleep(4.0)
+    made_up = granted - before - 40
+    assert 12 <= made_up <= 21  # of the twenty that two seconds would have allowed
+    before = granted
+    pool.forgive()
+    await asyncio.sleep(4.0)
+    assert 40 <= granted - before <= 42
+    working.cancel()
 
 
 async def test_a_hold_can_end_early() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.worker.throttle.buckets import ZERO, Amounts
-from services.worker.throttle.levels import EASED, NONE_READ
+from services.worker.throttle.levels import EASED, NONE_READ, UNSET, Course
 from services.worker.throttle.sharing import MOST_SAVED, REPAID, Division, max_min
 from services.worker.throttle.standing import Standing
 
@@ -138,7 +138,7 @@ def _says(division: Division, standing: Standing) -> Standing:
     """Add what a replica tells of the state that all have in common."""
     return replace(
         standing,
-        factor=division.steady,
+        courses=division.courses,
         bound=division.bound,
         saved=division.saved,
         quiet=division.quiet,
@@ -246,15 +246,16 @@ def test_levels_are_controlled_once_for_all_replicas() -> None:
 
 
 def test_a_newcomer_learns_what_the_compacted_log_no_longer_shows() -> None:
-    """Parts, slow start and factor are on every record."""
+    """Parts, slow start and where the levels stand are on every record."""
     newcomer = _division(slow_start=0.2)
-    factor = Amounts(0.8, 1.0, 1.0)
+    courses = (Course(0.8, -0.2, 30.0, (2.0, 9.0)), UNSET, UNSET)
     said = Standing(
-        wants=_all(500), used=_all(80), claim=_all(90), holds=_all(70), bound=1.0, factor=factor
+        wants=_all(500), used=_all(80), claim=_all(90), holds=_all(70), bound=1.0, courses=courses
     )
     newcomer.fold("a", said, 0.0)
     assert 1.0 == newcomer.bound
-    assert factor == newcomer.factor
+    assert Amounts(0.8, 1.0, 1.0) == newcomer.factor
+    assert courses == newcomer.courses
     assert pytest.approx(80.0) == newcomer.holds("a").requests
 
 
@@ -328,3 +329,28 @@ def test_a_refusal_is_remembered_unless_there_are_no_others(
         division.fold("stays", replace(refused, readings=(high, high, high)), 21.0 + rose)
         rose += 1
     assert rises_after == pytest.approx(rose, abs=2)
+
+
+def test_a_ceiling_is_not_passed_to_make_up_for_what_was_not_used() -> None:
+    """Under one of our own the API's bucket is full all the time, and that says nothing."""
+    free, capped = (
+        Division(LIMITS, ceiling, safety=1.0, slow_start=1.0, growth=1.1, lease=5.0)
+        for ceiling in (None, LIMITS.times(0.5))
+    )
+    full = NONE_READ.plus(60.0)
+    for second in range(30):
+        said = replace(_standing(500, 50, 50), readings=(full, full, full))
+        for division in (free, capped):
+            division.fold("a", said, float(second))
+    assert free.factor.output_tokens > 1.0
+    assert free.is_output_full
+    assert capped.budget == LIMITS.times(0.5 / 60.0)
+    assert not capped.is_output_full
+
+
+def test_a_full_bucket_means_nothing_during_the_slow_start() -> None:
+    """It is full by intention."""
+    division = _division(slow_start=0.2)
+    full = NONE_READ.plus(60.0)
+    division.fold("a", replace(_standing(500, 5), readings=(full, full, full)), 0.0)
+    assert not division.is_output_full

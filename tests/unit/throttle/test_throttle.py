@@ -239,7 +239,7 @@ class _Counted(Link):
 
 
 async def test_a_record_that_does_not_come_back_is_sent_again_early() -> None:
-    """Once a second is enough while all goes well; what is lost costs a quarter of that."""
+    """Twice a second is enough while all goes well; what is lost is missed for a fifth of one."""
     log = Log(random.Random(1))
     link = _Counted(log)
     async with _running(_throttle(exchange=link)) as throttle:
@@ -247,11 +247,11 @@ async def test_a_record_that_does_not_come_back_is_sent_again_early() -> None:
         await asyncio.sleep(5)
         before = link.posted
         await asyncio.sleep(4)
-        assert 4 <= link.posted - before <= 8  # some take longer than a quarter of a second
+        assert 8 <= link.posted - before <= 13  # some take longer than a fifth of a second
         log.loss = 1.0
         before = link.posted
         await asyncio.sleep(2)
-        assert 7 <= link.posted - before <= 9
+        assert 9 <= link.posted - before <= 11
         log.loss = 0.0
         await asyncio.sleep(1)
         assert not throttle.snapshot()["is_lost"]
