@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 
 from services.runtime.settings import Block
 
-
 ROUNDS: Final = 3
 """How many records a lease has to cover at least: one that is lost or late must not end it."""
 
