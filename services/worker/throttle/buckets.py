@@ -44,7 +44,6 @@ class Amounts(NamedTuple):
 
 
 ZERO: Final = Amounts()
-ONE: Final = Amounts(1.0, 1.0, 1.0)
 
 
 class Bucket:
