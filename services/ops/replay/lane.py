@@ -30,6 +30,7 @@ from services.runtime.engine.ports import (
     Refused,
     Transactions,
 )
+from services.runtime.engine.settled import read_settled
 from sluice_contracts import TopicNames
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,7 @@ class Lane:
             async with asyncio.timeout(_TIMEOUT):
                 # Fenced first: no earlier transaction of the id can end now, what is read stays.
                 self._producer = await self._transactions.fence(Partition(*self.tp))
-                found = await self._read_progress()
+                found = await read_settled(self._read_progress)
         except TimeoutError as exc:
             raise Indeterminate(f"no answer about {self.tp.topic}/{self.tp.partition}") from exc
         if found is not None:

@@ -7,6 +7,7 @@ whoever initialises it later fences whoever decided on an older view.
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Final
 
@@ -34,6 +35,7 @@ _COORDINATOR_TRIES: Final = 20
 _COORDINATOR_PAUSE: Final = 0.5
 
 
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a partition of a plan is: the metadata of its group's offset.
 
@@ -41,14 +43,12 @@ class Progress:
     counts are for people.
     """
 
-    __slots__ = ("offset", "owner", "refused", "sent")
-
-    def __init__(self, offset: int, *, sent: int = 0, refused: int = 0, owner: str = "") -> None:
-        self.offset = offset
-        self.sent = sent
-        self.refused = refused
-        self.owner = owner
-        """Drawn anew by each run, so that a commit is known as one's own."""
+    offset: int
+    _: KW_ONLY
+    sent: int = 0
+    refused: int = 0
+    owner: str = ""
+    """Drawn anew by each run, so that a commit is known as one's own."""
 
     @classmethod
     def read(cls, committed: OffsetAndMetadata) -> "Progress":

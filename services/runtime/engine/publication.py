@@ -5,6 +5,7 @@ The order in `claim` is the whole safety argument (`docs/engine.md`): fence firs
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -20,6 +21,7 @@ from services.runtime.engine.ports import (
     Refused,
     Transactions,
 )
+from services.runtime.engine.settled import read_settled
 
 _log = structlog.get_logger(__name__)
 
@@ -89,20 +91,13 @@ class Publication:
                 await asyncio.sleep(self._limits.retry_pause)
 
     async def _committed(self, *, is_troubled: bool) -> Committed:
-        """Read what is committed.
-
-        A coordinator that has just started answers for a moment from before what it acknowledged.
-        Seen on Kafka 4.3.1, killed under load: nothing at all, for up to 0.2 s after a producer
-        was fenced; once the commit before the last. Believed, that repeats what is published.
-        """
-        found = await self._log.committed(self._partition)
-        is_sure = not is_troubled and found.offset >= 0
-        while not is_sure:
-            await asyncio.sleep(self._limits.settle)
-            again = await self._log.committed(self._partition)
-            is_sure = again == found
-            found = again
-        return found
+        """Read what is committed: twice where a broker may have just started, or nothing is."""
+        read = partial(self._log.committed, self._partition)
+        if not is_troubled:
+            found = await read()
+            if found.offset >= 0:
+                return found
+        return await read_settled(read, pause=self._limits.settle)
 
     async def publish(self, outputs: Sequence[Output], progress: Committed) -> None:
         """Make outputs and progress visible together, exactly once.

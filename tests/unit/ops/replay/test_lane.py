@@ -39,8 +39,11 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 class _World:
     """A model broker behind a wire that loses requests and answers."""
 
-    def __init__(self, seed: int, *, losses: float = 0.05) -> None:
+    def __init__(self, seed: int, *, losses: float = 0.05, forgets: float = 0.0) -> None:
         self.random = Random(seed)
+        self._forgets = forgets
+        """Seconds after a producer is fenced for which the coordinator knows of no offset."""
+        self._forgets_until = 0.0
         self._losses = losses
         self.visible: list[Output] = []
         loop = asyncio.get_running_loop()
@@ -74,10 +77,13 @@ class _World:
     async def fence(self, partition: Partition) -> "_Producer":
         name = f"replay-{partition.topic}-{partition.number}"
         epoch = await self.ask(lambda: self.broker.initialise(name))
+        self._forgets_until = asyncio.get_running_loop().time() + self._forgets
         return _Producer(self, name, epoch, partition)
 
     async def progress(self) -> Progress | None:
         found = await self.ask(lambda: self.broker.offsets.get(Partition(*HERE)))
+        if asyncio.get_running_loop().time() < self._forgets_until:
+            return None
         return found and Progress.read(OffsetAndMetadata(found.offset, found.metadata))
 
     def sent(self) -> Counter[str]:
@@ -184,6 +190,18 @@ async def test_crashes_and_two_operators_send_each_once(seed: int) -> None:
     expected = Counter({f"r{offset}": 1 for offset in range(COUNT)})
     assert expected == world.sent()
     assert expected == world.audited()
+
+
+@pytest.mark.looptime
+async def test_a_coordinator_that_has_just_started_is_not_believed_at_once() -> None:
+    """For a moment it answers from before what it acknowledged; believed, all is sent again."""
+    world = _World(0, losses=0, forgets=0.2)
+    first, second = _lane(world), _lane(world)
+    await first.claim()
+    await first.send([_letter(0)], 1)
+    await asyncio.sleep(1)
+    await second.claim()
+    assert (1, 1) == (second.progress.offset, second.progress.sent)
 
 
 @pytest.mark.looptime
