@@ -148,6 +148,16 @@ PARDONED: dict[str, Mutation] = {
             call("c21", "repaired", 15.31, 15.4),
         ),
     ),
+    "both rounds again, after a kill in the second": both(
+        called("c4", body="killed, again"),
+        called("c5", body="killed, again"),
+        more(
+            calls=[
+                replace(call("c20", "killed", 78.0, 79.0), needs_another=True),
+                replace(call("c21", "killed", 88.0, 89.5), worker=OTHER, needs_another=True),
+            ]
+        ),
+    ),
     "one answer older than a commit interval": called(
         "c4", is_cut=False, is_answered=True, ended=81.0, status=200, content="content of c5"
     ),

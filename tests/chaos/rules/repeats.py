@@ -43,14 +43,17 @@ class Charges:
 def charged(history: History) -> Charges:
     """Charge each repeat to a fault of its own that struck the worker which knew the answer.
 
-    A fault explains one repeat of a request; one that leaves a worker not knowing that it lost its
-    partitions explains another, for the call that this worker makes in vain.
+    A fault explains one repeat of each round of a request: struck in the second, both are made
+    again. One that leaves a worker not knowing that it lost its partitions explains another, for
+    the call that this worker makes in vain.
     """
     found = Charges()
     faults = sorted((f for f in history.faults if f.worker), key=lambda fault: fault.until)
     for repeats in _repeats(history).values():
-        losses, vain = list(faults), [fault for fault in faults if fault.aftermath]
+        losses_of: defaultdict[str, list[Fault]] = defaultdict(lambda: list(faults))
+        vain = [fault for fault in faults if fault.aftermath]
         for repeat in repeats:
+            losses = losses_of[repeat.again.body]
             found.repeats.append(repeat)
             # The one that ends first is the one that later repeats need least.
             if in_vain := next((f for f in vain if _is_in_vain(f, repeat)), None):
