@@ -20,6 +20,7 @@ from services.ops.dead_letters.letter import Letter
 from services.ops.replay.edit import EditRefused, headers_of
 from services.ops.replay.plan import Plan
 from services.ops.replay.store import Progress
+from services.runtime.engine.limits import Limits
 from services.runtime.engine.ports import (
     Committed,
     Fenced,
@@ -40,6 +41,7 @@ ReadProgress = Callable[[], Awaitable[Progress | None]]
 _TRIES: Final = 5
 _TIMEOUT: Final = 30.0
 """For a claim or a transaction, in seconds; above the transaction's own timeout."""
+_SETTLE: Final = Limits().settle
 
 
 class TakenOver(Exception):  # noqa: N818 -- a fact about another operator
@@ -114,7 +116,7 @@ class Lane:
             async with asyncio.timeout(_TIMEOUT):
                 # Fenced first: no earlier transaction of the id can end now, what is read stays.
                 self._producer = await self._transactions.fence(Partition(*self.tp))
-                found = await read_settled(self._read_progress)
+                found = await read_settled(self._read_progress, pause=_SETTLE)
         except TimeoutError as exc:
             raise Indeterminate(f"no answer about {self.tp.topic}/{self.tp.partition}") from exc
         if found is not None:

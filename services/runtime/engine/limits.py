@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.runtime.engine.settled import SETTLE
-
 MOST_INCOMPLETE: Final = 1536
 WIDEST_WINDOW: Final = 1_000_000
 MOST_METADATA: Final = 4096
@@ -45,7 +43,7 @@ class Limits:
     """Between two polls while nothing can be taken; they keep the group membership."""
     retry_pause: float = 0.5
     """Before a failed fence or read is tried again."""
-    settle: float = SETTLE
+    settle: float = 0.4
     """Between two reads of what is committed that have to agree, where one is not to be trusted."""
     revoke_timeout: float = 2.0
     """For publishing what is ready while the group waits for this member."""

@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
-
-SETTLE: Final = 0.4
-"""Seconds between two reads that have to agree."""
+from typing import TypeVar
 
 _T = TypeVar("_T")
 
 
-async def read_settled(read: Callable[[], Awaitable[_T]], *, pause: float = SETTLE) -> _T:
+async def read_settled(read: Callable[[], Awaitable[_T]], *, pause: float) -> _T:
     """Read until two reads in a row say the same.
 
     A coordinator that has just started answers for a moment from before what it acknowledged. Seen
@@ -19,7 +16,7 @@ async def read_settled(read: Callable[[], Awaitable[_T]], *, pause: float = SETT
 
     Args:
         read: Asks the coordinator.
-        pause: Seconds between two reads.
+        pause: Seconds between two reads (`Limits.settle`).
     """
     found = await read()
     while True:

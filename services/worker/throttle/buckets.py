@@ -47,7 +47,10 @@ ZERO: Final = Amounts()
 
 
 class Bucket:
-    """One limit: `rate` a second, refilled continuously, at most `depth` saved."""
+    """One limit: `rate` a second, refilled continuously.
+
+    A call waits for `depth` at most; `most` may be saved up, and `spare` besides, which fades.
+    """
 
     __slots__ = ("depth", "level", "most", "rate", "spare", "updated")
 

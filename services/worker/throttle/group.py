@@ -65,7 +65,7 @@ class Group:
         self._wanted = wants
         self._claim = self.division.target(self._replica, wants)
         pool, known = self.pool, self.allowance.known(now)
-        head = pool.queue.peek()
+        head, courses = pool.queue.peek(), self.division.courses
         return GroupPosted.model_construct(
             wants=wants,
             used=pool.demand.used(now),
@@ -75,8 +75,8 @@ class Group:
             limits=None if known is None else known[0],
             limits_age=0.0 if known is None else known[1],
             readings=self.allowance.readings(),
-            factor=Amounts(*(course.steady for course in self.division.courses)),
-            courses=self.division.courses,
+            factor=Amounts(*(course.steady for course in courses)),
+            courses=courses,
             saved=self.division.saved,
             quiet=self.division.quiet,
             refused=self._refused,

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from services.ops.shares import Shares
+from services.ops.shares import LEASE, Shares
+from services.worker.throttle import ThrottleSettings
 
 
 def _said(**changes: Any) -> bytes:
@@ -55,3 +56,8 @@ def test_a_goodbye_and_nonsense_leave_nothing() -> None:
     for value in (_said(), None, b"{", b"[]", b'{"groups": 1}'):
         shares.take("a", 100.0, value)
     assert [] == shares.groups(100.0)
+
+
+def test_a_replica_counts_as_gone_when_the_others_think_so() -> None:
+    """The lease stands in two rooms, which do not import each other."""
+    assert ThrottleSettings().lease.total_seconds() == LEASE
